@@ -1,0 +1,79 @@
+"""Files that are either whole or absent: atomic writing, and HDF5 opened with errors that say what to do."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from .errors import FileError
+
+
+@contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place when the block ends without an error.
+
+    A reader sees the old file or the new one, never a part; after a crash or a full disk the old file is still there.
+
+    Raises:
+        FileError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        os.replace(partial, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def unwritable(path: str | os.PathLike, error: OSError) -> FileError:
+    """The error for a file that cannot be written, with the remedy."""
+    if isinstance(error, FileError):
+        return error
+    # HDF5 reports a full disk in the text of its own error.
+    if error.errno == errno.ENOSPC or "No space left" in str(error):
+        return FileError(f"The disk is full: {path} could not be written. What was written before is intact. Free some space, "
+                         "or choose another folder, and run the same command again.")
+    return FileError(f"{path} could not be written ({error}). Check the folder's permissions, or choose another one.")
+
+
+@contextmanager
+def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file that thalweg wrote as a ``kind`` ("discretization", "dataset").
+
+    Raises:
+        FileError: the file is missing, truncated, not HDF5, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileError(f"The {kind} {path} does not exist. Generate it first, or correct the path.")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise FileError(f"The {kind} {path} cannot be read: it is truncated or not an HDF5 file ({error}). "
+                        "Delete it and generate it again.") from error
+    with file:
+        found = file.attrs.get("kind")
+        if found != kind:
+            raise FileError(f"{path} was expected to hold a {kind}, but it is marked as {found!r}. Correct the path.")
+        try:
+            yield file
+        except (OSError, KeyError) as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"The {kind} {path} is damaged ({error}). Delete it and generate it again.") from error
