@@ -23,8 +23,8 @@ def firedrake() -> ModuleType:
             import firedrake  # noqa: F401
         except ImportError as error:
             raise MissingPackageError(
-                f"This needs Firedrake, which cannot be imported ({error}). `make install` in a clone of thalweg installs it; see also "
-                "https://www.firedrakeproject.org/install. Training and prediction from exported files run without it."
+                f"This needs Firedrake, which cannot be imported ({error}). `make install` in a clone of thalweg installs it; "
+                "see also https://www.firedrakeproject.org/install. Training and prediction from exported files run without it."
             ) from error
         finally:
             if before is None:

@@ -13,8 +13,9 @@ class Mesh:
     """Points ``(num_points, dim)``, cells ``(num_cells, nodes_per_cell)`` and boundary facets by tag.
 
     ``degree`` is that of the coordinate field: 1 for straight cells, 2 for curved ones. Cell nodes are in Firedrake's (FIAT's)
-    order, also for higher degrees. ``facets[tag]`` holds the points of the tagged boundary facets, ``(num_facets, nodes_per_facet)``;
-    ``markers[tag]`` is the integer by which Firedrake knows the tag. ``vertices`` are the columns of ``cells`` that are the corners.
+    order, also for higher degrees. ``facets[tag]`` holds the points of the tagged boundary facets,
+    ``(num_facets, nodes_per_facet)``; ``markers[tag]`` is the integer by which Firedrake knows the tag. ``vertices`` are the
+    columns of ``cells`` that are the corners.
     """
 
     points: np.ndarray

@@ -19,7 +19,11 @@ WHOLE_BOUNDARY = "on_boundary"
 
 @dataclass(frozen=True)
 class Element:
-    """What UFL says of a finite element: ``Element("Lagrange", 2, "triangle")``. ``mapping`` is how its functions are pulled back."""
+    """What UFL says of a finite element: ``Element("Lagrange", 2, "triangle")``.
+
+    ``mapping`` is how its functions are pulled back; ``is_nodal`` whether a dof is the value at its point, so that interpolation
+    is evaluation.
+    """
 
     family: str
     degree: int
@@ -27,6 +31,7 @@ class Element:
     value_shape: tuple[int, ...] = ()
     block_shape: tuple[int, ...] = ()
     mapping: str = "identity"
+    is_nodal: bool = True
 
     @property
     def block_size(self) -> int:
@@ -35,11 +40,6 @@ class Element:
         for extent in self.block_shape:
             size *= extent
         return size
-
-    @property
-    def is_nodal(self) -> bool:
-        """Whether a dof is the value at its point, so that interpolation is evaluation."""
-        return self.family in {"Lagrange", "Q", "Discontinuous Lagrange", "DQ", "Crouzeix-Raviart"}
 
     def __str__(self) -> str:
         shape = f", shape {self.value_shape}" if self.value_shape else ""
@@ -54,8 +54,8 @@ class Space(nn.Module):
         cell_nodes: nodes of each cell ``(num_cells, nodes_per_cell)`` in Firedrake's order.
         matrices: Gram matrices by name: ``mass``, ``stiffness``, and for vector fields ``div`` and ``curl``.
 
-    A vector or tensor dof is ``node * block_size + component``. All tensors are non-persistent buffers: they move with ``.to`` and are
-    not stored in an operator's checkpoint, which carries the discretization's fingerprint instead.
+    A vector or tensor dof is ``node * block_size + component``. All tensors are non-persistent buffers: they move with ``.to``
+    and are not stored in an operator's checkpoint, which carries the discretization's fingerprint instead.
     """
 
     points: Tensor
@@ -118,8 +118,10 @@ class Space(nn.Module):
         """
         wanted = [tags] if isinstance(tags, str) else list(tags)
         if unknown := [tag for tag in wanted if tag not in self._tags]:
-            raise InputError(f"Unknown boundary tag {', '.join(map(repr, unknown))} in space {self.name!r}. "
-                             f"Its mesh has the tags {', '.join(map(repr, self._tags))}.")
+            raise InputError(
+                f"Unknown boundary tag {', '.join(map(repr, unknown))} in space {self.name!r}. "
+                f"Its mesh has the tags {', '.join(map(repr, self._tags))}."
+            )
         return torch.cat([self.get_buffer(self._tags[tag]) for tag in wanted]).unique()
 
     def boundary_dofs(self, tags: str | Iterable[str] = WHOLE_BOUNDARY) -> Tensor:
@@ -155,8 +157,10 @@ class Space(nn.Module):
 
     def _check(self, u: Tensor) -> None:
         if u.shape[-1] != self.num_dofs:
-            raise InputError(f"Space {self.name!r} has {self.num_dofs} dofs, but the field has shape {tuple(u.shape)}; "
-                             "its last axis must be the dofs.")
+            raise InputError(
+                f"Space {self.name!r} has {self.num_dofs} dofs, but the field has shape {tuple(u.shape)}; "
+                "its last axis must be the dofs."
+            )
 
     def extra_repr(self) -> str:
         return f"{self.name}: {self.element}, {self.num_dofs} dofs, tags: {', '.join(self._tags)}"

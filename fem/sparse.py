@@ -1,7 +1,7 @@
 """Sparse matrices applied to batches of fields, differentiably, on CPU and GPU.
 
-A finite-element matrix acts on the last axis of ``(..., dofs)``, or, where a network keeps its features innermost, on the first axis
-of ``(dofs, ...)``. The second layout needs no transposition and is the fast one.
+A finite-element matrix acts on the last axis of ``(..., dofs)``, or, where a network keeps its features innermost, on the first
+axis of ``(dofs, ...)``. The second layout needs no transposition and is the fast one.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -79,8 +79,8 @@ def _(info, in_dims, crow, col, val, crow_t, col_t, val_t, x):
 class SparseMatrix(nn.Module):
     """A constant sparse matrix, shape ``(rows, columns)``.
 
-    ``A(u)`` maps ``(..., columns)`` to ``(..., rows)``; ``A.on_nodes(h)`` maps ``(columns, ...)`` to ``(rows, ...)``; ``A.T`` is the
-    transpose, sharing storage. The arrays are non-persistent buffers: they move with ``.to`` and stay out of checkpoints.
+    ``A(u)`` maps ``(..., columns)`` to ``(..., rows)``; ``A.on_nodes(h)`` maps ``(columns, ...)`` to ``(rows, ...)``; ``A.T`` is
+    the transpose, sharing storage. The arrays are non-persistent buffers: they move with ``.to`` and stay out of checkpoints.
     """
 
     crow: Tensor
@@ -119,8 +119,10 @@ class SparseMatrix(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         if u.shape[-1] != self.shape[1]:
-            raise InputError(f"a {self.shape[0]} x {self.shape[1]} matrix got a field of shape {tuple(u.shape)}; "
-                             f"its last axis must have {self.shape[1]} dofs")
+            raise InputError(
+                f"a {self.shape[0]} x {self.shape[1]} matrix got a field of shape {tuple(u.shape)}; "
+                f"its last axis must have {self.shape[1]} dofs"
+            )
         y = self.on_nodes(u.reshape(-1, self.shape[1]).T)
         return y.T.reshape(*u.shape[:-1], self.shape[0])
 
