@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ..errors import FingerprintError, InputError
+from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .space import Space
 from .sparse import SparseMatrix
@@ -44,6 +45,11 @@ class Discretization(nn.Module):
         matrix = self.transfers[key]
         assert isinstance(matrix, SparseMatrix)
         return matrix
+
+    def hierarchy(self, *names: str) -> Hierarchy:
+        """The named spaces, fine to coarse, with the exported transfers between neighbours."""
+        pairs = zip(names[1:], names, strict=False)
+        return Hierarchy([self[name] for name in names], [self.transfer(coarse, fine) for coarse, fine in pairs])
 
     @property
     def meshes(self) -> tuple[Mesh, ...]:

@@ -1,0 +1,7 @@
+"""Reference solvers and the problems they solve."""
+
+from .poisson import Poisson
+from .problem import Problem
+from .random_field import MaternField
+
+__all__ = ["MaternField", "Poisson", "Problem"]

@@ -1,0 +1,111 @@
+"""Data sets made by a problem's reference solver: resumable, and each sample a function of (seed, its number) alone."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..fem import load
+from ..progress import progress
+from .dataset import DISCRETIZATION, Provenance, Shard, shards, write_shard
+
+if TYPE_CHECKING:
+    from ..solvers import Problem
+
+log = logging.getLogger("thalweg")
+
+PACKAGES = ("thalweg", "firedrake", "petsc4py", "torch", "numpy", "scipy", "h5py")
+
+
+def sample_rng(seed: int, sample: int) -> np.random.Generator:
+    """The random numbers of one sample, whatever was drawn before it."""
+    return np.random.default_rng(np.random.SeedSequence((seed, sample)))
+
+
+def generate(
+    problem: "Problem",
+    folder: str | os.PathLike,
+    num_samples: int,
+    seed: int = 0,
+    samples_per_shard: int = 64,
+    config: dict | None = None,
+    dtype: str = "float32",
+) -> Path:
+    """Solve a problem for random inputs until a folder holds ``num_samples`` samples.
+
+    Shards that are there already are kept, so an interrupted generation goes on where it stopped, and a larger ``num_samples`` extends
+    a data set. Inputs are rounded to ``dtype`` before the solve, so that stored inputs and outputs belong together exactly.
+
+    Raises:
+        FingerprintError: the folder holds samples of another mesh or other elements.
+        FileError: the disk is full or the folder cannot be written.
+        DivergedError: the solver failed for a sample; the message names it. Shards finished before are kept.
+    """
+    folder = Path(folder)
+    disc = problem.export()
+    if (folder / DISCRETIZATION).exists():
+        disc.require_fingerprint(load(folder / DISCRETIZATION).fingerprint, str(folder))
+    else:
+        disc.save(folder / DISCRETIZATION)
+    present = shards(folder)
+    missing = _missing(present, folder, num_samples, samples_per_shard)
+    provenance = Provenance(seed, config or {}, disc.fingerprint, package_versions())
+    with progress("generating", num_samples, "samples") as advance:
+        done = num_samples - sum(shard.last - shard.first for shard in missing)
+        advance(done)
+        for shard in missing:
+            fields, parameters = _solve(problem, shard, seed, np.dtype(dtype))
+            write_shard(shard, fields, problem.fields, parameters, provenance)
+            done += shard.last - shard.first
+            advance(done)
+    return folder
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide what the numbers are."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _missing(present: list[Shard], folder: Path, num_samples: int, size: int) -> list[Shard]:
+    """Shards that fill the gaps between those present, up to ``num_samples``."""
+    gaps, first = [], 0
+    for shard in present:
+        gaps.append((first, min(shard.first, num_samples)))
+        first = shard.last
+    gaps.append((first, num_samples))
+    return [Shard.named(folder, a, min(a + size, stop)) for start, stop in gaps for a in range(start, stop, size)]
+
+
+def _solve(problem: "Problem", shard: Shard, seed: int, dtype: np.dtype) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Fields ``(sample, time, dofs)`` of one shard, and the seconds that each solve took."""
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in problem.fields}
+    seconds = []
+    for sample in range(shard.first, shard.last):
+        inputs = problem.random_inputs(sample_rng(seed, sample))
+        for function in inputs.values():
+            function.dat.data_wo[...] = function.dat.data_ro.astype(dtype)
+        start = time.perf_counter()
+        outputs = problem.solve(inputs)
+        seconds.append(time.perf_counter() - start)
+        for name, function in (inputs | outputs).items():
+            rows[name].append(_dofs(function).astype(dtype))
+    fields = {name: np.stack(values)[:, None] for name, values in rows.items()}
+    return fields, {"seconds_solve": np.array(seconds)}
+
+
+def _dofs(function: Any) -> np.ndarray:
+    """All dofs of a Firedrake function as one vector, components innermost, subspaces concatenated."""
+    return np.concatenate([np.asarray(part.dat.data_ro).reshape(-1) for part in function.subfunctions])
+
+

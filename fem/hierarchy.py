@@ -1,0 +1,57 @@
+"""A sequence of spaces from fine to coarse with the prolongations between neighbours: what multigrid needs."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from ..errors import InputError
+from .space import Space
+from .sparse import SparseMatrix
+
+
+class Hierarchy(nn.Module):
+    """Spaces ``fine, ..., coarse`` and prolongations; ``prolongation(l)`` maps level ``l + 1`` to level ``l``, its transpose restricts.
+
+    The spaces may differ in mesh, in degree, or in both: they only need an exported transfer from each to the next finer one.
+    """
+
+    def __init__(self, spaces: Sequence[Space], prolongations: Sequence[SparseMatrix]):
+        super().__init__()
+        if len(prolongations) != len(spaces) - 1:
+            raise InputError(f"A hierarchy of {len(spaces)} spaces needs {len(spaces) - 1} prolongations, not {len(prolongations)}.")
+        for fine, coarse, P in zip(spaces, spaces[1:], prolongations, strict=False):
+            if P.shape != (fine.num_dofs, coarse.num_dofs):
+                raise InputError(f"The prolongation from {coarse.name!r} ({coarse.num_dofs} dofs) to {fine.name!r} ({fine.num_dofs} dofs) "
+                                 f"has shape {P.shape}.")
+        self.spaces = nn.ModuleList(spaces)
+        self.prolongations = nn.ModuleList(prolongations)
+
+    def __len__(self) -> int:
+        return len(self.spaces)
+
+    def __getitem__(self, level: int) -> Space:
+        space = self.spaces[level]
+        assert isinstance(space, Space)
+        return space
+
+    def prolongation(self, level: int) -> SparseMatrix:
+        """From level ``level + 1`` to the finer ``level``."""
+        P = self.prolongations[level]
+        assert isinstance(P, SparseMatrix)
+        return P
+
+    @property
+    def grid_complexity(self) -> float:
+        """Dofs on all levels over dofs on the finest."""
+        return sum(self[level].num_dofs for level in range(len(self))) / self[0].num_dofs
+
+    @property
+    def operator_complexity(self) -> float:
+        """Nonzeros of the stiffness matrices on all levels over those on the finest."""
+        return sum(self[level].stiffness.nnz for level in range(len(self))) / self[0].stiffness.nnz
+
+    def __repr__(self) -> str:
+        rows = [f"  {level}: {self[level].name:8s} {self[level].num_dofs:8d} dofs  {self[level].element}" for level in range(len(self))]
+        head = (f"Hierarchy of {len(self)} levels, grid complexity {self.grid_complexity:.2f}, "
+                f"operator complexity {self.operator_complexity:.2f}")
+        return "\n".join([head, *rows])

@@ -1,0 +1,97 @@
+"""What a problem is: its spaces, its weak form, its random inputs and its reference solution, in one class."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DivergedError, InputError
+from ..fem import Discretization, boundary_tags, export
+from ..fem.firedrake import firedrake
+
+
+class Problem(ABC):
+    """A PDE with random inputs, solved by Firedrake. One definition serves data generation, physics losses and evaluation.
+
+    A subclass sets the attributes below and implements :meth:`random_inputs` and :meth:`solve`. Building the solver object is done once,
+    in its ``__init__``; ``solve`` only assigns inputs and solves.
+
+    Attributes:
+        spaces: Firedrake function spaces by the names under which they are exported.
+        transfers: pairs of those names between which interpolation is exported.
+        fields: the space of each field, inputs and outputs alike.
+        inputs, outputs: names of the fields an operator is given, and of those it predicts.
+        residual: the weak form as a UFL one-form in functions and constants named as the fields.
+        dirichlet: tags of the boundary parts where values are prescribed.
+    """
+
+    spaces: dict[str, Any]
+    transfers: list[tuple[str, str]]
+    fields: dict[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    residual: Any
+    dirichlet: tuple[str, ...] = ()
+
+    @abstractmethod
+    def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Draw the input fields, Firedrake functions, from the state of ``rng`` alone."""
+
+    @abstractmethod
+    def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The output fields for given input functions.
+
+        Raises:
+            DivergedError: the solver did not converge; the message carries PETSc's reason.
+        """
+
+    def export(self) -> Discretization:
+        """The discretization that operators of this problem live in."""
+        return export(self.spaces, self.transfers)
+
+
+def lagrange_hierarchy(meshes: list[Any], degree: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Spaces for a multigrid cycle on a hierarchy of meshes, coarse to fine.
+
+    ``V`` has the given degree on the finest mesh; ``V1``, ``V2``, ... are the coarser spaces: linear elements on the finest mesh if
+    ``degree`` > 1, then on each coarser mesh. Returned with the transfers from each space to the next finer one.
+    """
+    fd = firedrake()
+    finest = meshes[-1]
+    spaces = [fd.FunctionSpace(finest, "Lagrange", degree)]
+    if degree > 1:
+        spaces.append(fd.FunctionSpace(finest, "Lagrange", 1))
+    spaces.extend(fd.FunctionSpace(mesh, "Lagrange", 1) for mesh in reversed(meshes[:-1]))
+    names = ["V"] + [f"V{i}" for i in range(1, len(spaces))]
+    return dict(zip(names, spaces, strict=True)), list(zip(names[1:], names, strict=False))
+
+
+def markers(mesh: Any, tags: Iterable[str]) -> tuple[int, ...]:
+    """Firedrake's integer markers of named boundary parts.
+
+    Raises:
+        InputError: the mesh has no such tag; the message lists those it has.
+    """
+    known = boundary_tags(mesh)
+    if unknown := [tag for tag in tags if tag not in known]:
+        raise InputError(f"The mesh has no boundary tag {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, known))}. "
+                         "Correct the tags in the problem's configuration, or name the boundaries in the mesh file.")
+    return tuple(known[tag] for tag in tags)
+
+
+def resolve_mesh(path: str) -> Path:
+    """A mesh file by its path, or by the name of one of those that come with thalweg."""
+    shipped = Path(__file__).resolve().parent.parent / "data" / "meshes" / path
+    return shipped if shipped.is_file() and not Path(path).is_file() else Path(path)
+
+
+def solve_or_explain(solver: Any, what: str) -> None:
+    """Run a Firedrake solver; divergence becomes an error that says what to try."""
+    fd = firedrake()
+    try:
+        solver.solve()
+    except fd.ConvergenceError as error:
+        raise DivergedError(f"The {what} solver diverged ({error}). The input may be too extreme: lower its amplitude, refine the mesh, "
+                            "or loosen the solver's settings.") from error
