@@ -4,16 +4,22 @@ from .discretization import Discretization
 from .discretization_file import load
 from .export import export
 from .export_mesh import boundary_tags
+from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
+from .mixed import MixedSpace
+from .observation import Observation
 from .space import Element, Space
 from .sparse import SparseMatrix
-from .transfer import interpolation
+from .transfer import interpolation, point_evaluation
 
 __all__ = [
     "Discretization",
     "Element",
+    "Hierarchy",
     "Mesh",
+    "MixedSpace",
+    "Observation",
     "Space",
     "SparseMatrix",
     "boundary_tags",
@@ -21,5 +27,6 @@ __all__ = [
     "interpolation",
     "load",
     "mesh_hierarchy",
+    "point_evaluation",
     "read_mesh",
 ]

@@ -1,21 +1,26 @@
-"""Matrices that Firedrake assembles for the export: Gram matrices of one space, and products of two."""
+"""Matrices that Firedrake assembles for the export: Gram matrices of one space, products and derivatives of two."""
 
+import math
 from typing import Any
 
+import numpy as np
 import scipy.sparse
 
+from ..errors import InputError
+from .export_mesh import base_element
 from .firedrake import firedrake
 
+#: Entries of an interpolation matrix below this part of the largest are rounding errors of zeros.
+ROUNDING = 1e-13
 
-def csr(assembled: Any) -> scipy.sparse.csr_matrix:
-    """A Firedrake matrix as scipy CSR, without the explicit zeros of its sparsity pattern."""
-    return petsc_csr(assembled.petscmat)
+#: A derivative that leaves its target space misses it by far more than this part of its norm.
+INEXACT = 1e-8
 
 
-def petsc_csr(matrix: Any, rounding: float = 0.0) -> scipy.sparse.csr_matrix:
-    """A PETSc matrix as scipy CSR; entries up to ``rounding`` times the largest one are taken for zeros."""
-    indptr, indices, data = matrix.getValuesCSR()
-    A = scipy.sparse.csr_matrix((data, indices, indptr), shape=matrix.getSize())
+def csr(assembled: Any, rounding: float = 0.0) -> scipy.sparse.csr_matrix:
+    """A Firedrake matrix as scipy CSR without zeros; entries up to ``rounding`` times the largest one are taken for zeros."""
+    indptr, indices, data = assembled.petscmat.getValuesCSR()
+    A = scipy.sparse.csr_matrix((data, indices, indptr), shape=assembled.petscmat.getSize())
     if A.nnz:
         A.data[abs(A.data) <= rounding * abs(A.data).max()] = 0
     A.eliminate_zeros()
@@ -30,13 +35,94 @@ def gram_matrices(V: Any) -> dict[str, scipy.sparse.csr_matrix]:
     import ufl
 
     fd = firedrake()
-    u, v, dx = fd.TrialFunction(V), fd.TestFunction(V), fd.dx(domain=V.mesh())
-    forms = {"mass": fd.inner(u, v) * dx, "stiffness": fd.inner(fd.grad(u), fd.grad(v)) * dx}
     element, dim = V.ufl_element(), V.mesh().geometric_dimension
+    copies = math.prod(V.value_shape)
+    if 1 < copies == V.block_size:
+        # Components do not interact: one scalar kernel serves them all, and compiles several times faster.
+        scalar = gram_matrices(fd.FunctionSpace(V.mesh(), base_element(element)))
+        matrices = {name: scipy.sparse.csr_matrix(scipy.sparse.kron(A, np.eye(copies))) for name, A in scalar.items()}
+    else:
+        u, v, dx = fd.TrialFunction(V), fd.TestFunction(V), fd.dx(domain=V.mesh())
+        matrices = {"mass": csr(fd.assemble(fd.inner(u, v) * dx, mat_type="aij"))}
+        # UFL knows the gradient of piecewise constants to be zero and leaves no form to assemble.
+        constant = element.embedded_superdegree == 0
+        matrices["stiffness"] = (
+            scipy.sparse.csr_matrix((V.dim(), V.dim()))
+            if constant
+            else csr(fd.assemble(fd.inner(fd.grad(u), fd.grad(v)) * dx, mat_type="aij"))
+        )
     if V.value_shape == (dim,) and dim > 1:
+        u, v, dx = fd.TrialFunction(V), fd.TestFunction(V), fd.dx(domain=V.mesh())
+        curl = fd.curl if dim == 3 else fd.rot
         if element in ufl.HDiv:
-            forms["div"] = fd.inner(fd.div(u), fd.div(v)) * dx
+            matrices["div"] = csr(fd.assemble(fd.inner(fd.div(u), fd.div(v)) * dx, mat_type="aij"))
         if element in ufl.HCurl:
-            curl = fd.curl if dim == 3 else fd.rot
-            forms["curl"] = fd.inner(curl(u), curl(v)) * dx
-    return {name: csr(fd.assemble(form, mat_type="aij")) for name, form in forms.items()}
+            matrices["curl"] = csr(fd.assemble(fd.inner(curl(u), curl(v)) * dx, mat_type="aij"))
+    return matrices
+
+
+def product(source: Any, target: Any) -> scipy.sparse.csr_matrix:
+    """``∫ φ_i ψ_j`` for the bases φ of ``target`` and ψ of ``source``; on two meshes, exactly on their common refinement.
+
+    Raises:
+        InputError: the values have different shapes.
+    """
+    fd = firedrake()
+    if source.value_shape != target.value_shape:
+        raise InputError(f"There is no product of values of shapes {source.value_shape} and {target.value_shape}.")
+    if source.mesh() is target.mesh():
+        u, v = fd.TrialFunction(source), fd.TestFunction(target)
+        return csr(fd.assemble(fd.inner(u, v) * fd.dx, mat_type="aij"))
+    from firedrake.supermeshing import assemble_mixed_mass_matrix
+
+    indptr, indices, data = assemble_mixed_mass_matrix(source, target).getValuesCSR()
+    return scipy.sparse.csr_matrix((data, indices, indptr), shape=(target.dim(), source.dim()))
+
+
+def derivative(source: Any, target: Any) -> scipy.sparse.csr_matrix:
+    """The matrix of the gradient, curl or divergence of functions of ``source`` in the basis of ``target``.
+
+    Which one follows from the spaces: from scalars into H(curl) or into vectors the gradient, in two dimensions into H(div) the
+    rotated gradient (∂₂ψ, -∂₁ψ); in three dimensions from H(curl) into H(div) the curl; from vectors into scalars the
+    divergence, in two dimensions from H(curl) the rotation ∂₁u₂ - ∂₂u₁. With the spaces of one discrete de Rham complex,
+    ``CG k, N1curl k, RT k, DG k-1``, the products of neighbours vanish (Arnold, Falk, Winther, Acta Numerica 2006).
+
+    Raises:
+        InputError: no derivative leads from the one space to the other, or derivatives of the one are not functions of the other.
+    """
+    fd = firedrake()
+    if source.mesh() is not target.mesh():
+        raise InputError("A derivative leads from one space into another on the same mesh.")
+    apply = _operator(source, target)
+    matrix = fd.assemble(fd.interpolate(apply(fd.TrialFunction(source)), target), mat_type="aij")
+    D = csr(matrix, ROUNDING)
+    u, du = fd.Function(source), fd.Function(target)
+    with u.dat.vec_wo as x:
+        x.array = np.random.default_rng(0).standard_normal(source.dim())
+    with u.dat.vec_ro as x, du.dat.vec_wo as y:
+        y.array = D @ x.array
+    missed, size = fd.norm(apply(u) - du), fd.norm(apply(u))
+    if missed > INEXACT * size:
+        raise InputError(
+            f"Derivatives of functions of {source.ufl_element()} are not functions of {target.ufl_element()}: "
+            f"the interpolant misses a random one by {missed / size:.1%}. "
+            "Take neighbours of one complex: CG k, N1curl k, RT k, DG k-1."
+        )
+    return D
+
+
+def _operator(source: Any, target: Any) -> Any:
+    import ufl
+
+    fd = firedrake()
+    dim = source.mesh().geometric_dimension
+    domain, range_ = source.ufl_element(), target.ufl_element()
+    if source.value_shape == () and target.value_shape == (dim,):
+        rotated = dim == 2 and range_ in ufl.HDiv and range_ not in ufl.HCurl
+        return (lambda u: fd.as_vector([u.dx(1), -u.dx(0)])) if rotated else fd.grad
+    if source.value_shape == (dim,) == target.value_shape and dim == 3 and domain in ufl.HCurl:
+        return fd.curl
+    if source.value_shape == (dim,) and target.value_shape == ():
+        rotation = dim == 2 and domain in ufl.HCurl and domain not in ufl.HDiv
+        return fd.rot if rotation else fd.div
+    raise InputError(f"No gradient, curl or divergence leads from {domain} to {range_}.")

@@ -1,55 +1,73 @@
-"""Everything a network needs of a finite-element discretization, in one object and one HDF5 file, without Firedrake."""
+"""Everything a network needs of a finite-element discretization, in one object, without Firedrake."""
 
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import FingerprintError, InputError
 from .hierarchy import Hierarchy
 from .mesh import Mesh
+from .observation import Observation
 from .space import Space
 from .sparse import SparseMatrix
 
+Pair = tuple[str, str]
+Part = TypeVar("Part", bound=nn.Module)
+
 
 class Discretization(nn.Module):
-    """Named spaces on their meshes, the transfers between them, and a fingerprint of it all.
+    """Named spaces on their meshes, the matrices between them, and a fingerprint of it all.
 
     ``disc["V"]`` is the space exported under that name; ``disc.transfer("coarse", "V")`` the interpolation matrix between two.
     Two discretizations with one fingerprint number their dofs alike, so a field of the one is a field of the other.
     """
 
-    def __init__(self, spaces: Mapping[str, Space], transfers: Mapping[tuple[str, str], SparseMatrix] | None = None):
+    def __init__(
+        self,
+        spaces: Mapping[str, Space],
+        transfers: Mapping[Pair, SparseMatrix] | None = None,
+        derivatives: Mapping[Pair, SparseMatrix] | None = None,
+        products: Mapping[Pair, SparseMatrix] | None = None,
+        observations: Mapping[str, Observation] | None = None,
+    ):
         super().__init__()
         self.spaces = nn.ModuleDict(spaces)
-        self.transfers = nn.ModuleDict({f"{source}->{target}": P for (source, target), P in (transfers or {}).items()})
+        self.transfers = _by_arrow(transfers)
+        self.derivatives = _by_arrow(derivatives)
+        self.products = _by_arrow(products)
+        self.observations = nn.ModuleDict(observations or {})
         self.fingerprint = _fingerprint(spaces.values())
 
     def __getitem__(self, name: str) -> Space:
-        if name not in self.spaces:
-            raise InputError(f"There is no space {name!r}; this discretization has {', '.join(map(repr, self.spaces))}.")
-        space = self.spaces[name]
-        assert isinstance(space, Space)
-        return space
+        return _get(self.spaces, name, Space, "space", "spaces={" + repr(name) + ": ...}")
 
     def transfer(self, source: str, target: str) -> SparseMatrix:
         """Interpolation matrix from one space into another, shape ``(target dofs, source dofs)``."""
-        key = f"{source}->{target}"
-        if key not in self.transfers:
-            raise InputError(
-                f"The transfer {key} was not exported; there are {', '.join(self.transfers) or 'none'}. "
-                f"Pass transfers=[({source!r}, {target!r})] to fem.export."
-            )
-        matrix = self.transfers[key]
-        assert isinstance(matrix, SparseMatrix)
-        return matrix
+        return self._matrix("transfer", source, target)
+
+    def derivative(self, source: str, target: str) -> SparseMatrix:
+        """The gradient, curl or divergence from one space into another, shape ``(target dofs, source dofs)``."""
+        return self._matrix("derivative", source, target)
+
+    def product(self, source: str, target: str) -> SparseMatrix:
+        """The L2 products ``∫ φ_i ψ_j`` of the basis of ``target`` with that of ``source``, ``(target dofs, source dofs)``."""
+        return self._matrix("product", source, target)
+
+    def observation(self, name: str) -> Observation:
+        """The evaluation of a space's fields at the points that were exported under this name."""
+        return _get(self.observations, name, Observation, "observation", "observations={" + repr(name) + ": (space, points)}")
 
     def hierarchy(self, *names: str) -> Hierarchy:
-        """The named spaces, fine to coarse, with the exported transfers between neighbours."""
+        """The multigrid hierarchy of these spaces, from fine to coarse, with their exported transfers as prolongations."""
         pairs = zip(names[1:], names, strict=False)
         return Hierarchy([self[name] for name in names], [self.transfer(coarse, fine) for coarse, fine in pairs])
+
+    def _matrix(self, kind: str, source: str, target: str) -> SparseMatrix:
+        return _get(getattr(self, kind + "s"), f"{source}->{target}", SparseMatrix, kind, f"{kind}s=[({source!r}, {target!r})]")
 
     @property
     def meshes(self) -> tuple[Mesh, ...]:
@@ -83,23 +101,62 @@ class Discretization(nn.Module):
     def _spaces(self) -> Iterable[Space]:
         return [self[name] for name in self.spaces]
 
-    def extra_repr(self) -> str:
-        return f"fingerprint {self.fingerprint[:12]}"
+    def __repr__(self) -> str:
+        lines = [f"Discretization, fingerprint {self.fingerprint[:12]}"]
+        for mesh in self.meshes:
+            on_mesh = [repr(space).replace("\n", "\n    ") for space in self._spaces() if space.mesh is mesh]
+            lines.append("\n    ".join([f"  {mesh}", *on_mesh]))
+        parts = {kind: ", ".join(getattr(self, kind)) for kind in ("transfers", "derivatives", "products", "observations")}
+        lines.extend(f"  {kind}: {names}" for kind, names in parts.items() if names)
+        lines.extend("  " + repr(self.hierarchy(*chain)).replace("\n", "\n  ") for chain in self._chains())
+        return "\n".join(lines)
+
+    def _chains(self) -> list[list[str]]:
+        """The hierarchies that the transfers make up: from each finest space down the largest coarser one, and on."""
+        into: dict[str, list[str]] = {}
+        for source, target in (key.split("->") for key in self.transfers):
+            if self[source].num_dofs < self[target].num_dofs:
+                into.setdefault(target, []).append(source)
+        coarser = {target: max(sources, key=lambda name: self[name].num_dofs) for target, sources in into.items()}
+        chains = []
+        for finest in sorted(set(coarser) - {source for sources in into.values() for source in sources}):
+            chain = [finest]
+            while chain[-1] in coarser:
+                chain.append(coarser[chain[-1]])
+            chains.append(chain)
+        return chains
+
+
+def _by_arrow(matrices: Mapping[Pair, SparseMatrix] | None) -> nn.ModuleDict:
+    return nn.ModuleDict({f"{source}->{target}": matrix for (source, target), matrix in (matrices or {}).items()})
+
+
+def _get(parts: nn.Module, name: str, kind: type[Part], noun: str, argument: str) -> Part:
+    assert isinstance(parts, nn.ModuleDict)
+    if name not in parts:
+        raise InputError(
+            f"The {noun} {name!r} is not in this discretization, which has {', '.join(map(repr, parts)) or 'none'}. "
+            f"Correct the name, or pass {argument} to fem.export."
+        )
+    part = parts[name]
+    assert isinstance(part, kind)
+    return part
 
 
 def _fingerprint(spaces: Iterable[Space]) -> str:
-    """Hash of what gives dof numbers their meaning: elements, cell-to-node maps and node coordinates."""
+    """Hash of what gives dof numbers their meaning: elements, cell-to-node maps, and the mesh they are on."""
     digest = hashlib.sha256()
     for space in sorted(spaces, key=lambda s: s.name):
         digest.update(f"{space.name}: {space.element}".encode())
-        for array in (space.cell_nodes, space.points):
-            digest.update(_bytes(array))
+        arrays = (space.cell_nodes.cpu().numpy(), space.mesh.cells, _quantized(space.mesh.points))
+        digest.update(b"".join(np.ascontiguousarray(array, dtype=np.int64).tobytes() for array in arrays))
     return digest.hexdigest()
 
 
-def _bytes(array: Tensor) -> bytes:
-    numbers = array.cpu().numpy()
-    # Coordinates are compared to 1e-9, so that a last-bit difference of two compilers does not separate equal meshes.
-    if numbers.dtype.kind == "f":
-        numbers = np.round(numbers.astype(np.float64), 9) + 0.0
-    return np.ascontiguousarray(numbers).tobytes()
+def _quantized(points: np.ndarray) -> np.ndarray:
+    """Coordinates to a millionth of the mesh, so that a last-bit difference of two compilers does not separate equal meshes.
+
+    The offset keeps the simple fractions of regular meshes away from the edges of the intervals.
+    """
+    span = np.ptp(points, axis=0).max(initial=0) or 1.0
+    return np.floor(points / span * 2**20 + 0.381966)

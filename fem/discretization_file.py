@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict, fields
 from typing import Any
 
 import h5py
@@ -9,9 +10,12 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from ..errors import FileError
 from ..storage import atomic, reading_hdf5
 from .discretization import Discretization
 from .mesh import Mesh
+from .mixed import MixedSpace
+from .observation import Observation
 from .space import Element, Space
 from .sparse import SparseMatrix
 
@@ -21,6 +25,9 @@ Group = Any
 SCHEMA_VERSION = 1
 KIND = "discretization"
 
+#: The matrices between two spaces, as the arguments of :class:`Discretization` are called.
+BETWEEN = ("transfers", "derivatives", "products")
+
 
 def write(disc: Discretization, path: str | os.PathLike) -> None:
     """Write a discretization; the file takes its place when it is complete."""
@@ -29,13 +36,21 @@ def write(disc: Discretization, path: str | os.PathLike) -> None:
         names = {id(mesh): f"mesh_{i}" for i, mesh in enumerate(disc.meshes)}
         for mesh in disc.meshes:
             write_mesh(file.create_group(f"meshes/{names[id(mesh)]}"), mesh)
+        spaces = file.create_group("spaces", track_order=True)
         for name in disc.spaces:
-            group = file.create_group(f"spaces/{name}", track_order=True)
+            group = spaces.create_group(name, track_order=True)
             group.attrs["mesh"] = names[id(disc[name].mesh)]
             _write_space(group, disc[name])
-        transfers = file.create_group("transfers", track_order=True)
-        for key in disc.transfers:
-            _write_matrix(transfers.create_group(key), disc.transfer(*key.split("->")))
+        for kind in BETWEEN:
+            matrices = file.create_group(kind, track_order=True)
+            for key, matrix in getattr(disc, kind).items():
+                _write_matrix(matrices.create_group(key), matrix)
+        observations = file.create_group("observations", track_order=True)
+        for name in disc.observations:
+            observation, group = disc.observation(name), observations.create_group(name)
+            group.attrs["space"] = observation.space
+            group["points"] = observation.points.cpu().numpy()
+            _write_matrix(group, observation.matrix)
 
 
 def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Discretization:
@@ -46,10 +61,20 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: tor
     """
     file: Group
     with reading_hdf5(path, KIND) as file:
+        if (version := int(file.attrs["schema_version"])) != SCHEMA_VERSION:
+            raise FileError(
+                f"The discretization {path} has version {version} of the format; this thalweg reads version {SCHEMA_VERSION}. "
+                "Export it again."
+            )
         meshes = {name: read_mesh_group(group) for name, group in file["meshes"].items()}
-        spaces = {name: _read_space(name, group, meshes[group.attrs["mesh"]], dtype) for name, group in file["spaces"].items()}
-        transfers = {tuple(key.split("->")): _read_matrix(group, dtype) for key, group in file.get("transfers", {}).items()}
-        disc = Discretization(spaces, transfers)
+        disc = Discretization(
+            {name: _read_space(name, group, meshes[group.attrs["mesh"]], dtype) for name, group in file["spaces"].items()},
+            observations={name: _read_observation(group, dtype) for name, group in file["observations"].items()},
+            **{
+                kind: {tuple(key.split("->")): _read_matrix(group, dtype) for key, group in file[kind].items()}
+                for kind in BETWEEN
+            },
+        )
         disc.require_fingerprint(file.attrs["fingerprint"], str(path))
     return disc.to(device)
 
@@ -81,46 +106,47 @@ def read_mesh_group(group: Group) -> Mesh:
 
 
 def _write_space(group: Group, space: Space) -> None:
-    element = space.element
-    group.attrs.update(
-        family=element.family,
-        degree=element.degree,
-        cell=element.cell,
-        mapping=element.mapping,
-        is_nodal=element.is_nodal,
-        value_shape=json.dumps(element.value_shape),
-        block_shape=json.dumps(element.block_shape),
-        num_dofs=space.num_dofs,
-    )
+    if isinstance(space, MixedSpace):
+        subspaces = group.create_group("subspaces", track_order=True)
+        for i, subspace in enumerate(space.subspaces):
+            subspaces.create_group(str(i), track_order=True).attrs["name"] = subspace.name
+            _write_space(subspaces[str(i)], subspace)
+        return
+    group.attrs.update({key: json.dumps(value) for key, value in asdict(space.element).items()})
+    group.attrs["num_dofs"] = space.num_dofs
     group["points"] = space.points.cpu().numpy()
     group["cell_nodes"] = space.cell_nodes.cpu().numpy()
     boundary = group.create_group("boundary", track_order=True)
     for tag in space.tags:
         boundary[tag] = space.boundary_nodes(tag).cpu().numpy()
+    matrices = group.create_group("matrices", track_order=True)
     for name in space.matrices:
-        _write_matrix(group.create_group(f"matrices/{name}"), space._matrix(name))
+        _write_matrix(matrices.create_group(name), space.matrix(name))
+    if space.dual is not None:
+        group["dual_points"] = space.dual_points.cpu().numpy()
+        _write_matrix(group.create_group("dual"), space.dual)
 
 
 def _read_space(name: str, group: Group, mesh: Mesh, dtype: torch.dtype) -> Space:
-    attrs = group.attrs
-    element = Element(
-        family=attrs["family"],
-        degree=int(attrs["degree"]),
-        cell=attrs["cell"],
-        value_shape=tuple(json.loads(attrs["value_shape"])),
-        block_shape=tuple(json.loads(attrs["block_shape"])),
-        mapping=attrs["mapping"],
-        is_nodal=bool(attrs["is_nodal"]),
-    )
+    if "subspaces" in group:
+        return MixedSpace(name, [_read_space(sub.attrs["name"], sub, mesh, dtype) for sub in group["subspaces"].values()])
+    attributes = {field.name: json.loads(group.attrs[field.name]) for field in fields(Element)}
+    shapes = {key: tuple(attributes[key]) for key in ("value_shape", "block_shape")}
     return Space(
         name,
         mesh,
-        element,
+        Element(**{**attributes, **shapes}),
         points=torch.from_numpy(group["points"][()]),
         cell_nodes=torch.from_numpy(group["cell_nodes"][()]),
         boundary={tag: torch.from_numpy(nodes[()]) for tag, nodes in group["boundary"].items()},
         matrices={key: _read_matrix(matrix, dtype) for key, matrix in group["matrices"].items()},
+        dual_points=torch.from_numpy(group["dual_points"][()]) if "dual" in group else None,
+        dual=_read_matrix(group["dual"], dtype) if "dual" in group else None,
     )
+
+
+def _read_observation(group: Group, dtype: torch.dtype) -> Observation:
+    return Observation(group.attrs["space"], torch.from_numpy(group["points"][()]), _read_matrix(group, dtype))
 
 
 def _write_matrix(group: Group, matrix: SparseMatrix) -> None:

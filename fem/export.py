@@ -1,43 +1,70 @@
 """From Firedrake to torch: export function spaces, their matrices, boundary dofs and transfers, once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 
 from ..errors import InputError
+from .assembly import derivative, product
 from .discretization import Discretization
 from .export_mesh import export_mesh
 from .export_space import export_space
 from .mesh import Mesh
+from .observation import Observation
 from .sparse import SparseMatrix
-from .transfer import interpolation
+from .transfer import interpolation, point_evaluation
+
+Pairs = Iterable[tuple[str, str]]
 
 
 def export(
-    spaces: Mapping[str, Any], transfers: Iterable[tuple[str, str]] = (), dtype: torch.dtype = torch.float64
+    spaces: Mapping[str, Any],
+    transfers: Pairs = (),
+    derivatives: Pairs = (),
+    products: Pairs = (),
+    observations: Mapping[str, tuple[str, Any]] | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Discretization:
     """Export Firedrake function spaces under the names by which networks, data sets and configs will know them.
 
     Args:
-        spaces: Firedrake function spaces by name, on one mesh or several.
-        transfers: pairs of names ``(source, target)``; for each, the interpolation matrix is exported. The meshes may differ.
+        spaces: Firedrake function spaces by name, on one mesh or several; also mixed ones.
+        transfers: pairs of names ``(source, target)``; for each, the interpolation matrix is exported (see
+            :func:`interpolation`). The meshes may differ.
+        derivatives: pairs of names for which the gradient, curl or divergence is exported (see :func:`derivative`).
+        products: pairs of names for which the L2 products of the bases are exported (see :func:`product`).
+        observations: for each name, that of a space and points ``(n, dim)`` at which its fields are evaluated.
         dtype: of the matrices.
 
     Raises:
-        InputError: a name is not an identifier, a transfer names an unknown space, or Firedrake runs in parallel.
+        InputError: a name is not an identifier, a pair names an unknown space, a space or mesh cannot be exported, no such matrix
+            exists, or points lie outside the domain.
     """
     if unfit := [name for name in spaces if not name.isidentifier()]:
         raise InputError(f"A space cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
+
+    def space(name: str) -> Any:
+        if name not in spaces:
+            raise InputError(f"There is no space {name!r} among the exported {', '.join(map(repr, spaces))}.")
+        return spaces[name]
+
+    def matrices(pairs: Pairs, build: Callable[[Any, Any], Any]) -> dict[tuple[str, str], SparseMatrix]:
+        return {(s, t): SparseMatrix(build(space(s), space(t)), dtype) for s, t in pairs}
+
     meshes: dict[Any, Mesh] = {}
     exported = {}
     for name, V in spaces.items():
-        if V.mesh() not in meshes:
-            meshes[V.mesh()] = export_mesh(V.mesh())
-        exported[name] = export_space(name, V, meshes[V.mesh()], dtype)
-    matrices = {}
-    for source, target in transfers:
-        if missing := [name for name in (source, target) if name not in spaces]:
-            raise InputError(f"The transfer {source}->{target} names unknown spaces: {', '.join(missing)}.")
-        matrices[source, target] = SparseMatrix(interpolation(spaces[source], spaces[target]), dtype)
-    return Discretization(exported, matrices)
+        mesh = V.mesh().unique()
+        if mesh not in meshes:
+            meshes[mesh] = export_mesh(mesh)
+        exported[name] = export_space(name, V, meshes[mesh], dtype)
+    observed = {
+        name: Observation(
+            of, torch.as_tensor(points, dtype=torch.float64), SparseMatrix(point_evaluation(space(of), points), dtype)
+        )
+        for name, (of, points) in (observations or {}).items()
+    }
+    return Discretization(
+        exported, matrices(transfers, interpolation), matrices(derivatives, derivative), matrices(products, product), observed
+    )

@@ -10,9 +10,29 @@ from .mesh import CELL_DIMENSION, Mesh
 
 def boundary_tags(mesh: Any) -> dict[str, int]:
     """The boundary parts of a Firedrake mesh by name: those of its mesh file, else its integer markers as strings."""
-    markers = [int(marker) for marker in mesh.exterior_facets.unique_markers]
     names = {marker: name for name, marker in getattr(mesh, "boundary_names", {}).items()}
-    return {names.get(marker, str(marker)): marker for marker in sorted(markers)}
+    markers = sorted(int(marker) for marker in mesh.exterior_facets.unique_markers)
+    # A periodic mesh keeps the markers of the box that it was made of, on facets that are now inside.
+    return {names.get(marker, str(marker)): marker for marker in markers if len(tagged_facets(mesh, marker))}
+
+
+def tagged_facets(mesh: Any, marker: int) -> np.ndarray:
+    """Which of the exterior facets carry a marker, as indices."""
+    from firedrake.cython.dmcommon import FACE_SETS_LABEL
+
+    plex = mesh.topology_dm
+    if not plex.getStratumSize(FACE_SETS_LABEL, marker):
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(np.isin(mesh.exterior_facets.facets, plex.getStratumIS(FACE_SETS_LABEL, marker).indices))
+
+
+def facet_nodes(mesh: Any, facets: np.ndarray, cell_nodes: np.ndarray, element: Any) -> np.ndarray:
+    """Nodes ``(num_facets, nodes_per_facet)`` in the closure of exterior facets, for the cell-to-node map of an element."""
+    closure = element.entity_closure_dofs()[mesh.topological_dimension - 1]
+    columns = np.array([sorted(closure[i]) for i in sorted(closure)], dtype=np.int64)
+    cell = np.asarray(mesh.exterior_facets.facet_cell).reshape(-1)[facets]
+    local = mesh.exterior_facets.local_facet_dat.data_ro.reshape(-1)[facets]
+    return cell_nodes[cell[:, None], columns[local]]
 
 
 def export_mesh(mesh: Any) -> Mesh:
@@ -23,8 +43,8 @@ def export_mesh(mesh: Any) -> Mesh:
     """
     if mesh.comm.size > 1:
         raise InputError(
-            f"The mesh {mesh.name!r} is distributed over {mesh.comm.size} processes; export from a serial mesh "
-            "(comm=MPI.COMM_SELF)."
+            f"The mesh {mesh.name!r} is distributed over {mesh.comm.size} processes; "
+            "export from a serial mesh (comm=MPI.COMM_SELF)."
         )
     cell_type = mesh.ufl_cell().cellname
     if mesh.extruded or cell_type not in CELL_DIMENSION:
@@ -35,20 +55,13 @@ def export_mesh(mesh: Any) -> Mesh:
     X = mesh.coordinates.function_space()
     cells = np.array(X.cell_node_list, dtype=np.int64)
     element = continuous_counterpart(X)
-    closure = element.entity_closure_dofs()[mesh.topological_dimension - 1]
-    facet_columns = np.array([sorted(closure[i]) for i in sorted(closure)])
-    facets, tags = mesh.exterior_facets, boundary_tags(mesh)
-    facet_cell, local_facet = np.asarray(facets.facet_cell).reshape(-1), facets.local_facet_dat.data_ro.reshape(-1)
-    tagged = {}
-    for tag, marker in tags.items():
-        which = facets.subset(marker).indices
-        tagged[tag] = cells[facet_cell[which][:, None], facet_columns[local_facet[which]]]
+    tags = boundary_tags(mesh)
     return Mesh(
         points=np.array(mesh.coordinates.dat.data_ro, dtype=np.float64).reshape(-1, mesh.geometric_dimension),
         cells=cells,
         cell_type=cell_type,
         degree=degree_of(X.ufl_element()),
-        facets=tagged,
+        facets={tag: facet_nodes(mesh, tagged_facets(mesh, marker), cells, element) for tag, marker in tags.items()},
         markers=tags,
         vertices=corners(element),
     )
@@ -64,7 +77,7 @@ def continuous_counterpart(X: Any) -> Any:
 
     element = base_element(X.ufl_element())
     if element.family() not in ("Discontinuous Lagrange", "DQ"):
-        return scalar_element(X)
+        return X.finat_element
     return create_element(finat.ufl.FiniteElement("CG", element.cell, degree_of(element)))
 
 
@@ -74,6 +87,24 @@ def corners(element: Any) -> tuple[int, ...]:
     return tuple(vertex_dofs[i][0] for i in sorted(vertex_dofs))
 
 
+def physical_points(mesh: Any, reference: np.ndarray) -> np.ndarray:
+    """Points of the reference cell ``(n, tdim)`` in every cell ``(num_cells, n, dim)``, on curved cells too."""
+    import gem
+    from finat.point_set import PointSet
+    from gem.interpreter import evaluate
+
+    X = mesh.coordinates.function_space()
+    points = PointSet(reference)
+    basis = X.finat_element.basis_evaluation(0, points)[(0,) * mesh.topological_dimension]
+    node = X.finat_element.get_indices()
+    (result,) = evaluate([gem.ComponentTensor(gem.Indexed(basis, node), (*node, *points.indices))])
+    values = result.arr.reshape(-1, len(reference))
+    nearest = np.round(values)
+    values = np.where(abs(values - nearest) < 1e-13, nearest, values)  # so that vertices keep their coordinates to the last bit
+    coordinates = mesh.coordinates.dat.data_ro.reshape(-1, mesh.geometric_dimension)
+    return np.einsum("bn,cbd->cnd", values, coordinates[X.cell_node_list])
+
+
 def base_element(ufl_element: Any) -> Any:
     """The scalar or vector-valued element that a vector or tensor element is made of."""
     import finat.ufl
@@ -81,11 +112,6 @@ def base_element(ufl_element: Any) -> Any:
     while isinstance(ufl_element, (finat.ufl.VectorElement, finat.ufl.TensorElement)):
         ufl_element = ufl_element.sub_elements[0]
     return ufl_element
-
-
-def scalar_element(V: Any) -> Any:
-    """The FInAT element at one component of each node."""
-    return getattr(V.finat_element, "base_element", V.finat_element)
 
 
 def degree_of(ufl_element: Any) -> int:

@@ -6,22 +6,28 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from .assembly import gram_matrices
-from .export_mesh import base_element, continuous_counterpart, corners, degree_of, scalar_element
+from .assembly import ROUNDING, csr, gram_matrices
+from .export_mesh import base_element, degree_of, facet_nodes, physical_points, tagged_facets
 from .firedrake import firedrake
 from .mesh import Mesh
+from .mixed import MixedSpace
 from .space import WHOLE_BOUNDARY, Element, Space
 from .sparse import SparseMatrix
 
+#: Spaces whose functions are no piecewise smooth functions on cells.
+UNFIT = ("Real", "Quadrature", "HDiv Trace")
+
 
 def export_space(name: str, V: Any, mesh: Mesh, dtype: torch.dtype) -> Space:
-    """The space ``V`` on the exported mesh, with its Gram matrices.
+    """The space ``V`` on the exported mesh, with its Gram matrices; a :class:`MixedSpace` if it has several fields.
 
     Raises:
         InputError: ``V`` is not a finite-element space of functions on cells.
     """
+    if len(V) > 1:
+        return MixedSpace(name, [export_space(W.name or f"{name}_{i}", W, mesh, dtype) for i, W in enumerate(V)])
     ufl_element = V.ufl_element()
-    if ufl_element.family() in ("Real", "Quadrature"):
+    if ufl_element.family() in UNFIT:
         raise InputError(
             f"Space {name!r} ({ufl_element}) is no finite-element space of functions on cells; it cannot be exported."
         )
@@ -32,43 +38,58 @@ def export_space(name: str, V: Any, mesh: Mesh, dtype: torch.dtype) -> Space:
         value_shape=tuple(V.value_shape),
         block_shape=tuple(V.shape),
         mapping=base_element(ufl_element).mapping().lower(),
-        is_nodal=bool(scalar_element(V).has_pointwise_dual_basis),
+        is_nodal=bool(V.finat_element.has_pointwise_dual_basis),
     )
-    boundary = {WHOLE_BOUNDARY: _boundary_nodes(V, WHOLE_BOUNDARY)}
-    boundary.update((tag, _boundary_nodes(V, marker)) for tag, marker in mesh.markers.items())
+    dual_points, dual = _dual_basis(V, element)
     return Space(
         name,
         mesh,
         element,
-        points=torch.from_numpy(node_points(V, element.is_nodal)),
+        points=torch.from_numpy(dual_points if dual is None else _entity_mid_points(V)),
         cell_nodes=torch.from_numpy(np.array(V.cell_node_list, dtype=np.int64)),
-        boundary=boundary,
+        boundary={tag: torch.from_numpy(nodes) for tag, nodes in _boundary_nodes(V, mesh).items()},
         matrices={key: SparseMatrix(matrix, dtype) for key, matrix in gram_matrices(V).items()},
+        dual_points=None if dual is None else torch.from_numpy(dual_points),
+        dual=None if dual is None else SparseMatrix(dual, dtype),
     )
 
 
-def _boundary_nodes(V: Any, marker: str | int) -> torch.Tensor:
-    return torch.from_numpy(np.array(V.boundary_nodes(marker), dtype=np.int64))
+def _boundary_nodes(V: Any, mesh: Mesh) -> dict[str, np.ndarray]:
+    facets = {WHOLE_BOUNDARY: np.arange(len(V.mesh().exterior_facets.facets))}
+    facets.update((tag, tagged_facets(V.mesh(), marker)) for tag, marker in mesh.markers.items())
+    cell_nodes = np.array(V.cell_node_list, dtype=np.int64)
+    return {tag: np.unique(facet_nodes(V.mesh(), which, cell_nodes, V.finat_element)) for tag, which in facets.items()}
 
 
-def node_points(V: Any, is_nodal: bool) -> np.ndarray:
-    """Coordinates of each node: its evaluation point, or the mid-point of the mesh entity it belongs to."""
+def _dual_basis(V: Any, element: Element) -> tuple[np.ndarray, Any]:
+    """Where the dofs evaluate a function, and the matrix from values there to dofs; no matrix for nodal elements."""
     fd = firedrake()
-    mesh = V.mesh()
-    if is_nodal:
-        X = fd.VectorFunctionSpace(mesh, base_element(V.ufl_element()), dim=mesh.geometric_dimension)
-        points = fd.Function(X).interpolate(fd.SpatialCoordinate(mesh)).dat.data_ro
-        return np.array(points, dtype=np.float64).reshape(-1, mesh.geometric_dimension)
-    coordinates = mesh.coordinates.function_space()
-    vertices = list(corners(continuous_counterpart(coordinates)))
-    vertex_points = mesh.coordinates.dat.data_ro.reshape(-1, mesh.geometric_dimension)[coordinates.cell_node_list[:, vertices]]
-    finat = scalar_element(V)
+    try:
+        _, point_set = V.finat_element.dual_basis
+    except NotImplementedError:
+        return _entity_mid_points(V), None
+    in_cells = physical_points(V.mesh(), np.asarray(point_set.points))
+    if element.is_nodal:
+        points = np.empty((V.node_count, in_cells.shape[-1]))
+        points[V.cell_node_list] = in_cells
+        return points, None
+    Q = V.quadrature_space()
+    points = np.empty((Q.node_count, in_cells.shape[-1]))
+    points[Q.cell_node_list] = in_cells
+    matrix = fd.assemble(fd.interpolate(fd.TrialFunction(Q), V), mat_type="aij")
+    return points, csr(matrix, ROUNDING)
+
+
+def _entity_mid_points(V: Any) -> np.ndarray:
+    """The mid-point of the mesh entity that each node belongs to."""
+    finat = V.finat_element
+    vertices = np.array(finat.cell.get_vertices())
     topology = finat.cell.get_topology()
-    mean = np.zeros((finat.space_dimension(), len(vertices)))
+    reference = np.empty((finat.space_dimension(), vertices.shape[1]))
     for dimension, entities in finat.entity_dofs().items():
         for entity, dofs in entities.items():
-            at = list(topology[dimension][entity])
-            mean[np.ix_(dofs, at)] = 1 / len(at)
-    points = np.empty((V.node_count, mesh.geometric_dimension))
-    points[V.cell_node_list] = np.einsum("nv,cvd->cnd", mean, vertex_points)
+            reference[dofs] = vertices[list(topology[dimension][entity])].mean(0)
+    in_cells = physical_points(V.mesh(), reference)
+    points = np.empty((V.node_count, in_cells.shape[-1]))
+    points[V.cell_node_list] = in_cells
     return points

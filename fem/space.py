@@ -1,6 +1,7 @@
 """A finite-element space as torch sees it: its dofs, where they lie, which are on the boundary, and its inner products."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ NORMS = {"L2": ("mass",), "H1": ("mass", "stiffness"), "Hdiv": ("mass", "div"), 
 
 #: The name under which every dof on the boundary is known, whatever its tags.
 WHOLE_BOUNDARY = "on_boundary"
+
+#: From points ``(n, dim)`` to values ``(..., n, *value_shape)``.
+Function = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,12 @@ class Element:
     @property
     def block_size(self) -> int:
         """Dofs at each node: 1 for a scalar or a vector-valued element, the number of components for a vector of scalar ones."""
-        size = 1
-        for extent in self.block_shape:
-            size *= extent
-        return size
+        return math.prod(self.block_shape)
+
+    @property
+    def value_size(self) -> int:
+        """Components of a function's value."""
+        return math.prod(self.value_shape)
 
     def __str__(self) -> str:
         shape = f", shape {self.value_shape}" if self.value_shape else ""
@@ -53,6 +59,8 @@ class Space(nn.Module):
         points: node coordinates ``(num_nodes, dim)``; for dofs that are moments, the mid-point of their mesh entity.
         cell_nodes: nodes of each cell ``(num_cells, nodes_per_cell)`` in Firedrake's order.
         matrices: Gram matrices by name: ``mass``, ``stiffness``, and for vector fields ``div`` and ``curl``.
+        dual_points: where a function must be known to be interpolated, ``(num_dual_points, dim)``; ``points`` if nodal.
+        dual: the matrix from values at those points, components innermost, to dofs; None if they are the dofs.
 
     A vector or tensor dof is ``node * block_size + component``. All tensors are non-persistent buffers: they move with ``.to``
     and are not stored in an operator's checkpoint, which carries the discretization's fingerprint instead.
@@ -60,6 +68,8 @@ class Space(nn.Module):
 
     points: Tensor
     cell_nodes: Tensor
+    dual_points: Tensor
+    dual: SparseMatrix | None
 
     def __init__(
         self,
@@ -70,11 +80,15 @@ class Space(nn.Module):
         cell_nodes: Tensor,
         boundary: Mapping[str, Tensor],
         matrices: Mapping[str, SparseMatrix],
+        dual_points: Tensor | None = None,
+        dual: SparseMatrix | None = None,
     ):
         super().__init__()
         self.name, self.mesh, self.element = name, mesh, element
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("cell_nodes", cell_nodes, persistent=False)
+        self.register_buffer("dual_points", points if dual_points is None else dual_points, persistent=False)
+        self.dual = dual
         self._tags = {tag: f"_boundary_{i}" for i, tag in enumerate(boundary)}
         for tag, buffer in self._tags.items():
             self.register_buffer(buffer, boundary[tag], persistent=False)
@@ -104,11 +118,11 @@ class Space(nn.Module):
 
     @property
     def mass(self) -> SparseMatrix:
-        return self._matrix("mass")
+        return self.matrix("mass")
 
     @property
     def stiffness(self) -> SparseMatrix:
-        return self._matrix("stiffness")
+        return self.matrix("stiffness")
 
     def boundary_nodes(self, tags: str | Iterable[str] = WHOLE_BOUNDARY) -> Tensor:
         """Sorted nodes on the boundary parts with these tags.
@@ -128,13 +142,33 @@ class Space(nn.Module):
         """Sorted dofs on the boundary parts with these tags; errors as for :meth:`boundary_nodes`."""
         return self._dofs(self.boundary_nodes(tags)).flatten()
 
+    def interpolate(self, f: Function) -> Tensor:
+        """The interpolant of a function, by evaluating the dofs on it: ``f(points (n, dim)) -> (..., n, *value_shape)``.
+
+        Raises:
+            InputError: the values have another shape, or the element's dofs cannot be evaluated at points.
+        """
+        if not self.element.is_nodal and self.dual is None:
+            raise InputError(
+                f"Functions cannot be interpolated into {self.name!r} ({self.element}). Interpolate them into a Lagrange "
+                "space, and transfer or project from there."
+            )
+        values = f(self.dual_points)
+        n, shape = len(self.dual_points), self.element.value_shape
+        if self.dual is None and self.element.block_size != self.element.value_size:
+            raise InputError(f"Functions cannot be interpolated into {self.name!r}, whose values are symmetric tensors.")
+        if tuple(values.shape[values.ndim - 1 - len(shape) :]) != (n, *shape):
+            raise InputError(f"The function's values have shape {tuple(values.shape)}; {self.name!r} needs (..., {n}, *{shape}).")
+        values = values.reshape(*values.shape[: values.ndim - 1 - len(shape)], n * self.element.value_size)
+        return values if self.dual is None else self.dual(values)
+
     def inner(self, u: Tensor, v: Tensor, norm: str = "L2") -> Tensor:
         """Inner product that belongs to a norm, ``(..., dofs), (..., dofs) -> (...)``."""
         if norm not in NORMS:
             raise InputError(f"Unknown norm {norm!r}; choose one of {', '.join(NORMS)}.")
         self._check(u)
         self._check(v)
-        return torch.stack([(self._matrix(name)(u) * v).sum(-1) for name in NORMS[norm]]).sum(0)
+        return torch.stack([(self.matrix(name)(u) * v).sum(-1) for name in NORMS[norm]]).sum(0)
 
     def norm(self, u: Tensor, norm: str = "L2") -> Tensor:
         """The norm of each field in a batch, ``(..., dofs) -> (...)``, exact for functions of the space.
@@ -144,7 +178,8 @@ class Space(nn.Module):
         """
         return self.inner(u, u, norm).clamp_min(0).sqrt()
 
-    def _matrix(self, name: str) -> SparseMatrix:
+    def matrix(self, name: str) -> SparseMatrix:
+        """A Gram matrix by name; :class:`InputError` if the space has none of that name."""
         if name not in self.matrices:
             raise InputError(f"Space {self.name!r} ({self.element}) has no {name} matrix; it has {', '.join(self.matrices)}.")
         matrix = self.matrices[name]
@@ -162,5 +197,6 @@ class Space(nn.Module):
                 "its last axis must be the dofs."
             )
 
-    def extra_repr(self) -> str:
-        return f"{self.name}: {self.element}, {self.num_dofs} dofs, tags: {', '.join(self._tags)}"
+    def __repr__(self) -> str:
+        tags = ", ".join(tag for tag in self._tags if tag != WHOLE_BOUNDARY) or "none"
+        return f"{type(self).__name__} {self.name}: {self.element}, {self.num_dofs} dofs, tags: {tags}"

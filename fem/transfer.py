@@ -1,17 +1,18 @@
-"""Transfers that Firedrake assembles for the export: interpolation on one mesh, between two, and along a hierarchy."""
+"""Transfers that Firedrake assembles for the export: interpolation on one mesh, between two, along a hierarchy, and to points."""
 
 from functools import reduce
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import scipy.sparse
 
 from ..errors import InputError
-from .assembly import petsc_csr
+from .assembly import ROUNDING, csr
 from .firedrake import firedrake
 
-#: Entries of an interpolation matrix below this part of the largest are rounding errors of zeros.
-ROUNDING = 1e-13
+#: How far outside every cell a point may lie and still be evaluated, in the coordinates of the reference cell.
+ON_BOUNDARY = 1e-8
 
 
 def interpolation(source: Any, target: Any) -> scipy.sparse.csr_matrix:
@@ -62,7 +63,7 @@ def _one_step(source: Any, target: Any) -> scipy.sparse.csr_matrix:
 
     fd = firedrake()
     if _refinements(source.mesh(), target.mesh()):
-        return petsc_csr(assemble_prolongation_aij(source, target).petscmat, ROUNDING)
+        return csr(assemble_prolongation_aij(source, target), ROUNDING)
     try:
         matrix = fd.assemble(fd.interpolate(fd.TrialFunction(source), target), mat_type="aij")
     except fd.DofNotDefinedError as error:
@@ -70,4 +71,42 @@ def _one_step(source: Any, target: Any) -> scipy.sparse.csr_matrix:
             "The target mesh reaches beyond the source mesh, so there is nothing to interpolate there. "
             "Use meshes of one domain, or transfer the other way."
         ) from error
-    return petsc_csr(matrix.petscmat, ROUNDING)
+    return csr(matrix, ROUNDING)
+
+
+def point_evaluation(V: Any, points: Any, tolerance: float = ON_BOUNDARY) -> scipy.sparse.csr_matrix:
+    """Matrix from the dofs of a Firedrake space to values at points, ``(num_points * components, dofs)``, components innermost.
+
+    Where functions are discontinuous, the value on a facet is that of one of its cells.
+
+    Args:
+        points: ``(num_points, dim)``.
+        tolerance: how far outside a cell a point may lie, as a part of the cell's size.
+
+    Raises:
+        InputError: points have another dimension, or lie outside the domain; the message lists those.
+    """
+    fd = firedrake()
+    mesh = V.mesh().unique()
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != mesh.geometric_dimension or not len(points) or not np.isfinite(points).all():
+        raise InputError(f"Points must be finite and have shape (n, {mesh.geometric_dimension}), n > 0; got {points.shape}.")
+    if len(V) > 1:
+        raise InputError("Evaluate the subspaces of a mixed space one by one: Z.sub(0), Z.sub(1), ...")
+    before = mesh.tolerance
+    try:
+        mesh.tolerance = tolerance
+        cells, _, _ = mesh.locate_cells_ref_coords_and_dists(points, tolerance)
+        if (outside := np.flatnonzero(np.asarray(cells) < 0)).size:
+            listed = ", ".join(f"{i}: {tuple(map(float, points[i]))}" for i in outside[:10])
+            more = f" and {outside.size - 10} more" if outside.size > 10 else ""
+            raise InputError(
+                f"{outside.size} of {len(points)} points lie outside the domain: {listed}{more}. Move or remove them."
+            )
+        cloud = fd.VertexOnlyMesh(mesh, points, tolerance=tolerance)
+        at, ordered = (fd.TensorFunctionSpace(m, "DG", 0, shape=V.value_shape) for m in (cloud, cloud.input_ordering))
+        values = fd.assemble(fd.interpolate(fd.TrialFunction(V), at), mat_type="aij")
+        permutation = fd.assemble(fd.interpolate(fd.TrialFunction(at), ordered), mat_type="aij")
+    finally:
+        mesh.tolerance = before
+    return csr(permutation) @ csr(values, ROUNDING)
