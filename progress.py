@@ -25,7 +25,13 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
     """Show the progress of ``total`` units of work; yields the function that reports it."""
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         with Progress(*columns, console=console, transient=False) as bar:
             task = bar.add_task(label, total=total, note="")
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -34,7 +35,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.chmod(0o644)
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
@@ -47,13 +48,15 @@ def unwritable(path: str | os.PathLike, error: OSError) -> FileError:
         return error
     # HDF5 reports a full disk in the text of its own error.
     if error.errno == errno.ENOSPC or "No space left" in str(error):
-        return FileError(f"The disk is full: {path} could not be written. What was written before is intact. Free some space, "
-                         "or choose another folder, and run the same command again.")
+        return FileError(
+            f"The disk is full: {path} could not be written. What was written before is intact. Free some space, "
+            "or choose another folder, and run the same command again."
+        )
     return FileError(f"{path} could not be written ({error}). Check the folder's permissions, or choose another one.")
 
 
 @contextmanager
-def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[h5py.File]:
+def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[Any]:
     """Open an HDF5 file that thalweg wrote as a ``kind`` ("discretization", "dataset").
 
     Raises:
@@ -65,8 +68,9 @@ def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise FileError(f"The {kind} {path} cannot be read: it is truncated or not an HDF5 file ({error}). "
-                        "Delete it and generate it again.") from error
+        raise FileError(
+            f"The {kind} {path} cannot be read: it is truncated or not an HDF5 file ({error}). Delete it and generate it again."
+        ) from error
     with file:
         found = file.attrs.get("kind")
         if found != kind:

@@ -24,6 +24,7 @@ from ..storage import atomic, reading_hdf5
 SCHEMA_VERSION = 1
 KIND = "dataset"
 DISCRETIZATION = "discretization.h5"
+_NO_SAMPLES = "{} holds no samples. Make them with `thalweg generate` and the same experiment or problem."
 _SHARD = re.compile(r"samples-(\d+)-(\d+)\.h5")
 
 
@@ -85,6 +86,15 @@ def shards(folder: str | os.PathLike) -> list[Shard]:
     return sorted((Shard(path, int(m[1]), int(m[2])) for m, path in matches if m), key=lambda shard: shard.first)
 
 
+def field_spaces(folder: str | os.PathLike) -> dict[str, str]:
+    """The space of each field of a data set."""
+    found = shards(folder)
+    if not found:
+        raise FileError(_NO_SAMPLES.format(folder))
+    with reading_hdf5(found[0].path, KIND) as file:
+        return {name: values.attrs["space"] for name, values in file["fields"].items()}
+
+
 class FieldDataset:
     """Samples of a data set held in memory: ``dataset.fields[name]`` is a tensor ``(samples, dofs)``, or ``(samples, time, dofs)``.
 
@@ -110,7 +120,7 @@ class FieldDataset:
         self.discretization = discretization or load(self.folder / DISCRETIZATION, dtype=dtype)
         found = shards(self.folder)
         if not found:
-            raise FileError(f"{self.folder} holds no samples. Make them with `thalweg generate` and the same experiment or problem.")
+            raise FileError(_NO_SAMPLES.format(self.folder))
         samples = samples if samples is not None else range(found[-1].last)
         self.samples = samples
         self.spaces: dict[str, str] = {}
@@ -126,8 +136,10 @@ class FieldDataset:
             parameters.append(values)
             covered += rows.stop - rows.start
         if covered != len(samples):
-            raise FileError(f"{self.folder} holds {covered} of the {len(samples)} samples {samples.start} to {samples.stop - 1}. "
-                            "Generate the others by running `thalweg generate` again; what is there is kept.")
+            raise FileError(
+                f"{self.folder} holds {covered} of the {len(samples)} samples {samples.start} to {samples.stop - 1}. "
+                "Generate the others by running `thalweg generate` again; what is there is kept."
+            )
         self.fields = {name: torch.from_numpy(np.concatenate([p[name] for p in parts])).to(dtype) for name in parts[0]}
         self.parameters = {name: np.concatenate([p[name] for p in parameters]) for name in parameters[0]}
 
@@ -156,11 +168,15 @@ class FieldDataset:
     def _checked(self, name: str, values: np.ndarray, shard: Shard, start: int) -> np.ndarray:
         dofs = self.discretization[self.spaces[name]].num_dofs
         if values.ndim != 3 or values.shape[-1] != dofs:
-            raise InputError(f"Field {name!r} in {shard.path} has shape {values.shape}; expected (samples, time, {dofs}) for space "
-                             f"{self.spaces[name]!r}.")
+            raise InputError(
+                f"Field {name!r} in {shard.path} has shape {values.shape}; expected (samples, time, {dofs}) for space "
+                f"{self.spaces[name]!r}."
+            )
         finite = np.isfinite(values).all(axis=(1, 2))
         if not finite.all():
             bad = (np.flatnonzero(~finite) + start + shard.first).tolist()
-            raise InputError(f"Field {name!r} in {shard.path} contains NaN or infinity in sample {', '.join(map(str, bad[:10]))}. "
-                             "Delete that file and generate it again; if it recurs, the solver diverges for those inputs.")
+            raise InputError(
+                f"Field {name!r} in {shard.path} contains NaN or infinity in sample {', '.join(map(str, bad[:10]))}. "
+                "Delete that file and generate it again; if it recurs, the solver diverges for those inputs."
+            )
         return values[:, 0] if values.shape[1] == 1 else values

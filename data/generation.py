@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,5 +106,3 @@ def _solve(problem: "Problem", shard: Shard, seed: int, dtype: np.dtype) -> tupl
 def _dofs(function: Any) -> np.ndarray:
     """All dofs of a Firedrake function as one vector, components innermost, subspaces concatenated."""
     return np.concatenate([np.asarray(part.dat.data_ro).reshape(-1) for part in function.subfunctions])
-
-

@@ -1,8 +1,10 @@
 """Neural operators and the parts they are made of."""
 
+from .build import build_operator, load_operator, load_weights, save_operator
 from .decoders import Decoder, DirichletDecoder, PlainDecoder
 from .encoders import Encoder, InterpolationEncoder, JointEncoder, TraceEncoder
 from .multigrid import MultigridProcessor
+from .operator import Operator
 from .spon import SPON
 
 __all__ = [
@@ -13,6 +15,11 @@ __all__ = [
     "InterpolationEncoder",
     "JointEncoder",
     "MultigridProcessor",
+    "Operator",
     "PlainDecoder",
     "TraceEncoder",
+    "build_operator",
+    "load_operator",
+    "load_weights",
+    "save_operator",
 ]

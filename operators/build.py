@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import FileError, InputError
 from ..fem import Discretization
 from ..storage import atomic
+from .operator import Operator
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "operator.json"
@@ -49,31 +50,50 @@ def build(config: Any, disc: Discretization) -> Any:
     try:
         factory = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"The configuration's _target_ {target!r} does not exist ({error}). Give the full name of a class, such as "
-                         "thalweg.operators.SPON.") from error
+        raise InputError(
+            f"The configuration's _target_ {target!r} does not exist ({error}). Give the full name of a class, such as "
+            "thalweg.operators.SPON."
+        ) from error
     try:
         return factory(**arguments)
     except TypeError as error:
         raise InputError(f"{target} does not accept the configured arguments {', '.join(arguments)} ({error}).") from error
 
 
-def save_operator(folder: str | os.PathLike, operator: nn.Module, config: Mapping, disc: Discretization) -> None:
+def build_operator(config: Mapping, disc: Discretization) -> Operator:
+    """The operator that a configuration describes; it knows its configuration and the discretization's fingerprint.
+
+    Raises:
+        InputError: as :func:`build`, or the configuration describes something else.
+    """
+    operator = build(config, disc)
+    if not isinstance(operator, Operator):
+        raise InputError(
+            f"The operator's configuration gives a {type(operator).__name__}, which is no operator of thalweg.operators."
+        )
+    operator.config, operator.fingerprint = dict(config), disc.fingerprint
+    return operator
+
+
+def save_operator(folder: str | os.PathLike, operator: Operator) -> None:
     """Write ``weights.safetensors`` and ``operator.json`` (configuration and fingerprint) into a folder."""
     folder = Path(folder)
     with atomic(folder / WEIGHTS) as partial:
         save_file({name: value.contiguous() for name, value in operator.state_dict().items()}, partial)
     with atomic(folder / CONFIG) as partial:
-        partial.write_text(json.dumps({"config": config, "fingerprint": disc.fingerprint}, indent=2))
+        partial.write_text(json.dumps({"config": operator.config, "fingerprint": operator.fingerprint}, indent=2))
 
 
-def read_config(folder: str | os.PathLike) -> tuple[dict, str]:
-    """The configuration of a saved operator, and the fingerprint of its discretization."""
+def read_identity(folder: str | os.PathLike) -> tuple[dict | None, str | None]:
+    """Configuration of a saved operator and fingerprint of its discretization, as far as it knew them."""
     path = Path(folder) / CONFIG
     try:
         content = json.loads(path.read_text())
         return content["config"], content["fingerprint"]
     except (OSError, ValueError, KeyError) as error:
-        raise FileError(f"There is no readable operator in {folder} ({error}). Give the folder of a checkpoint, or train first.") from error
+        raise FileError(
+            f"There is no readable operator in {folder} ({error}). Give the folder of a checkpoint, or train first."
+        ) from error
 
 
 def load_weights(folder: str | os.PathLike, operator: nn.Module) -> None:
@@ -89,23 +109,31 @@ def load_weights(folder: str | os.PathLike, operator: nn.Module) -> None:
     except (OSError, SafetensorError) as error:
         raise FileError(f"The weights {path} cannot be read ({error}). Use an earlier checkpoint, or train again.") from error
     if differences := _differences(operator.state_dict(), weights):
-        raise InputError(f"The checkpoint {folder} holds the weights of another operator: {'; '.join(differences[:3])}. "
-                         "Use the configuration it was trained with, or start a new run under another name.")
+        raise InputError(
+            f"The checkpoint {folder} holds the weights of another operator: {'; '.join(differences[:3])}. "
+            "Use the configuration it was trained with, or start a new run under another name."
+        )
     operator.load_state_dict(weights)
 
 
-def load_operator(folder: str | os.PathLike, disc: Discretization) -> nn.Module:
+def load_operator(folder: str | os.PathLike, disc: Discretization) -> Operator:
     """Rebuild a saved operator on its discretization.
 
     Raises:
-        FileError, InputError: as :func:`read_config` and :func:`load_weights`.
+        FileError, InputError: as :func:`read_identity` and :func:`load_weights`; or the operator was not built from a configuration.
         FingerprintError: the operator was trained on another discretization.
     """
-    config, fingerprint = read_config(folder)
+    config, fingerprint = read_identity(folder)
+    if config is None or fingerprint is None:
+        raise InputError(
+            f"The operator in {folder} was put together by hand, so its file cannot tell how to rebuild it. Make the same "
+            "operator and read its weights by load_weights."
+        )
     disc.require_fingerprint(fingerprint, f"The operator in {folder}")
-    operator = build(config, disc)
+    operator = build_operator(config, disc)
     load_weights(folder, operator)
-    return operator.eval()
+    operator.eval()
+    return operator
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

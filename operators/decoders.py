@@ -62,6 +62,8 @@ class DirichletDecoder(Decoder):
         if not isinstance(self.data, str):
             return {self.field: torch.where(self.mask, torch.as_tensor(self.data).to(learned), learned)}
         if self.data not in fields:
-            raise InputError(f"The boundary values of {self.field!r} are the field {self.data!r}, but the operator was given "
-                             f"{', '.join(map(repr, fields)) or 'none'}.")
+            raise InputError(
+                f"The boundary values of {self.field!r} are the field {self.data!r}, but the operator was given "
+                f"{', '.join(map(repr, fields)) or 'none'}."
+            )
         return {self.field: torch.where(self.mask, fields[self.data], learned)}

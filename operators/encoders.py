@@ -52,8 +52,10 @@ class InterpolationEncoder(Encoder):
         if name in self.transfers:
             u = self.transfers[name](u)
         if u.ndim != 2 or u.shape[-1] != self.space.num_dofs:
-            raise InputError(f"Field {name!r} has shape {tuple(u.shape)}; expected (batch, {self.space.num_dofs}), the dofs of space "
-                             f"{self.space.name!r}.")
+            raise InputError(
+                f"Field {name!r} has shape {tuple(u.shape)}; expected (batch, {self.space.num_dofs}), the dofs of space "
+                f"{self.space.name!r}."
+            )
         return u.unflatten(-1, (self.space.num_nodes, -1)).transpose(1, 2)
 
 
@@ -82,8 +84,11 @@ class JointEncoder(Encoder):
     def __init__(self, encoders: Sequence[Encoder]):
         super().__init__()
         if len({id(encoder.space) for encoder in encoders}) != 1:
-            raise InputError("The encoders of a JointEncoder must share one space; they have "
-                             + ", ".join(repr(encoder.space.name) for encoder in encoders) + ".")
+            raise InputError(
+                "The encoders of a JointEncoder must share one space; they have "
+                + ", ".join(repr(encoder.space.name) for encoder in encoders)
+                + "."
+            )
         self.encoders = nn.ModuleList(encoders)
         self.space = encoders[0].space
         self.num_channels = sum(encoder.num_channels for encoder in encoders)

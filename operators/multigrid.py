@@ -6,6 +6,7 @@ spaces, so the weights belong to no mesh: they apply on any hierarchy with as ma
 """
 
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import scipy.sparse
@@ -67,7 +68,7 @@ class VCycle(nn.Module):
         self.levels = nn.ModuleList(Level(channels, count) for count in counts)
 
     def forward(self, f: Tensor, operators: "LevelOperators", l: int = 0) -> Tensor:
-        level, stencils = self.levels[l], operators.stencils[l]
+        level, stencils = cast(Level, self.levels[l]), operators.stencil(l)
         first, *steps = level.S.unbind()
         coarsest = l == len(self.levels) - 1
         before = len(steps) if coarsest else self.pre - 1
@@ -76,8 +77,8 @@ class VCycle(nn.Module):
             u = _add_product(u, stencils.residual(f, u, level.A), S)
         if coarsest:
             return u
-        r = operators.restrictions[l].on_nodes(stencils.residual(f, u, level.A))
-        u = u + operators.prolongations[l].on_nodes(self(r, operators, l + 1))
+        r = operators.restriction(l).on_nodes(stencils.residual(f, u, level.A))
+        u = u + operators.prolongation(l).on_nodes(self(r, operators, l + 1))
         for S in steps[before:]:
             u = _add_product(u, stencils.residual(f, u, level.A), S)
         return u
@@ -103,7 +104,7 @@ class MultigridBlock(nn.Module):
         nn.init.zeros_(self.contract.bias)
 
     def forward(self, h: Tensor, operators: "LevelOperators") -> Tensor:
-        z = self.cycle(operators.stencils[0].mix(h, self.source), operators)
+        z = self.cycle(operators.stencil(0).mix(h, self.source), operators)
         local = self.contract(nn.functional.gelu(self.expand_h(h) + self.expand_z(z)))
         return _add_product(h + local, z, self.linear)
 
@@ -118,6 +119,17 @@ class LevelOperators(nn.Module):
         pairs = [_scaled_transfers(hierarchy, l, dirichlet) for l in levels[:-1]]
         self.prolongations = nn.ModuleList(P for P, _ in pairs)
         self.restrictions = nn.ModuleList(R for _, R in pairs)
+
+    def stencil(self, l: int) -> Stencils:
+        return cast(Stencils, self.stencils[l])
+
+    def prolongation(self, l: int) -> SparseMatrix:
+        """From level ``l + 1`` to ``l``."""
+        return cast(SparseMatrix, self.prolongations[l])
+
+    def restriction(self, l: int) -> SparseMatrix:
+        """From level ``l`` to ``l + 1``."""
+        return cast(SparseMatrix, self.restrictions[l])
 
 
 class MultigridProcessor(nn.Module):

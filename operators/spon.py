@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .decoders import Decoder
 from .encoders import Encoder, Fields
+from .operator import Operator
 
 
-class SPON(nn.Module):
+class SPON(Operator):
     """Encode fields into finite-element dofs, process the dofs, decode into a space whose functions have the wanted structure.
 
     ``forward(fields) -> fields``: dictionaries of tensors ``(batch, dofs)`` in physical units.
@@ -29,8 +30,10 @@ class SPON(nn.Module):
         expected = (encoder.num_channels, decoder.num_channels)
         actual = (getattr(processor, "in_channels", None), getattr(processor, "out_channels", None))
         if actual != expected:
-            raise InputError(f"The processor maps {actual[0]} channels to {actual[1]}, but the encoder gives {expected[0]} and the decoder "
-                             f"takes {expected[1]}.")
+            raise InputError(
+                f"The processor maps {actual[0]} channels to {actual[1]}, but the encoder gives {expected[0]} and the decoder "
+                f"takes {expected[1]}."
+            )
         self.encoder, self.processor, self.decoder = encoder, processor, decoder
         self.register_buffer("input_scale", torch.ones(encoder.num_channels, 1))
         self.register_buffer("output_scale", torch.ones(decoder.num_channels, 1))
@@ -57,4 +60,3 @@ class SPON(nn.Module):
 def _root_mean_square(values: Tensor, dim: Iterable[int]) -> Tensor:
     scale = values.double().square().mean(tuple(dim)).sqrt().reshape(-1, 1)
     return torch.where(scale > 0, scale, torch.ones_like(scale))
-

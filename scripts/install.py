@@ -31,10 +31,26 @@ MULTIARCH = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linu
 HDF5_INCLUDE = "/usr/include/hdf5/openmpi"
 HDF5_LIB = f"/usr/lib/{MULTIARCH}/hdf5/openmpi"
 
-APT_PACKAGES = (
-    "g++ gfortran make bison flex ninja-build pkg-config patchelf zlib1g-dev libopenblas-dev libopenmpi-dev openmpi-bin "
-    "libhdf5-openmpi-dev libmumps-dev libmumps-ptscotch-dev libmetis-dev libptscotch-dev libscalapack-openmpi-dev"
-).split()
+APT_PACKAGES = [
+    "g++",
+    "gfortran",
+    "make",
+    "bison",
+    "flex",
+    "ninja-build",
+    "pkg-config",
+    "patchelf",
+    "zlib1g-dev",
+    "libopenblas-dev",
+    "libopenmpi-dev",
+    "openmpi-bin",
+    "libhdf5-openmpi-dev",
+    "libmumps-dev",
+    "libmumps-ptscotch-dev",
+    "libmetis-dev",
+    "libptscotch-dev",
+    "libscalapack-openmpi-dev",
+]
 
 PETSC_CONFIGURE_OPTIONS = " ".join(
     [
@@ -48,7 +64,14 @@ PETSC_CONFIGURE_OPTIONS = " ".join(
 )
 
 # Where the shared libraries that Firedrake's extensions link against lie, from site-packages.
-LIBRARY_DIRS = ("petsc/lib", "firedrake_rtree/firedrake_rtree", "firedrake_rtree/lib", "Rtree.libs", "rtree/lib", "libsupermesh/lib")
+LIBRARY_DIRS = (
+    "petsc/lib",
+    "firedrake_rtree/firedrake_rtree",
+    "firedrake_rtree/lib",
+    "Rtree.libs",
+    "rtree/lib",
+    "libsupermesh/lib",
+)
 
 
 @dataclass(frozen=True)
@@ -69,16 +92,26 @@ BUILD_TOOLS = ["pip", "setuptools>=77", "wheel", "numpy", "cython", "pybind11", 
 PETSC = Source("petsc", "3.26.0", 5, {"PETSC_CONFIGURE_OPTIONS": PETSC_CONFIGURE_OPTIONS})
 PETSC4PY = Source("petsc4py", "3.26.0", 4, {"CC": "mpicc"})
 SUPERMESH = Source("libsupermesh", "2026.3", 0.5, isolated=True, relocate=True)
-H5PY = Source(
-    "h5py", "3.16.0", 2, {"CC": "mpicc", "HDF5_MPI": "ON", "HDF5_INCLUDEDIR": HDF5_INCLUDE, "HDF5_LIBDIR": HDF5_LIB}
-)
+H5PY = Source("h5py", "3.16.0", 2, {"CC": "mpicc", "HDF5_MPI": "ON", "HDF5_INCLUDEDIR": HDF5_INCLUDE, "HDF5_LIBDIR": HDF5_LIB})
 FIREDRAKE = Source("firedrake", "2026.10.0", 1.5, relocate=True)
 SOURCES = (PETSC, PETSC4PY, SUPERMESH, H5PY, FIREDRAKE)
 
-FIREDRAKE_WHEELS = (
-    "cachetools decorator<=4.4.2 fenics-ufl==2026.2 firedrake-fiat==2026.10 immutabledict loopy>2024.1 progress "
-    "pyadjoint-ad>=2026.10 pycparser pytools[siphash] requests scipy sympy islpy<2026.2"
-).split()
+FIREDRAKE_WHEELS = [
+    "cachetools",
+    "decorator<=4.4.2",
+    "fenics-ufl==2026.2",
+    "firedrake-fiat==2026.10",
+    "immutabledict",
+    "loopy>2024.1",
+    "progress",
+    "pyadjoint-ad>=2026.10",
+    "pycparser",
+    "pytools[siphash]",
+    "requests",
+    "scipy",
+    "sympy",
+    "islpy<2026.2",
+]
 
 
 def say(text: str) -> None:
@@ -209,7 +242,19 @@ def built_wheel(source: Source) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as partial:
         requirement = f"{source.name}=={source.version}"
-        command = [PYTHON, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--no-binary", source.name, "-w", partial, requirement]
+        command = [
+            PYTHON,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--no-cache-dir",
+            "--no-binary",
+            source.name,
+            "-w",
+            partial,
+            requirement,
+        ]
         if not source.isolated:
             command.append("--no-build-isolation")
         env = dict(source.env)
@@ -271,7 +316,7 @@ def fingerprint() -> str:
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  this script runs before anything has checked the version
         stop(f"thalweg needs Python 3.11 or newer; this is {platform.python_version()} ({sys.executable}).")
     if STAMP.exists() and STAMP.read_text() == fingerprint() and PYTHON.exists():
         return

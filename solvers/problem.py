@@ -76,8 +76,10 @@ def markers(mesh: Any, tags: Iterable[str]) -> tuple[int, ...]:
     """
     known = boundary_tags(mesh)
     if unknown := [tag for tag in tags if tag not in known]:
-        raise InputError(f"The mesh has no boundary tag {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, known))}. "
-                         "Correct the tags in the problem's configuration, or name the boundaries in the mesh file.")
+        raise InputError(
+            f"The mesh has no boundary tag {', '.join(map(repr, unknown))}; it has {', '.join(map(repr, known))}. "
+            "Correct the tags in the problem's configuration, or name the boundaries in the mesh file."
+        )
     return tuple(known[tag] for tag in tags)
 
 
@@ -93,5 +95,7 @@ def solve_or_explain(solver: Any, what: str) -> None:
     try:
         solver.solve()
     except fd.ConvergenceError as error:
-        raise DivergedError(f"The {what} solver diverged ({error}). The input may be too extreme: lower its amplitude, refine the mesh, "
-                            "or loosen the solver's settings.") from error
+        raise DivergedError(
+            f"The {what} solver diverged ({error}). The input may be too extreme: lower its amplitude, refine the mesh, "
+            "or loosen the solver's settings."
+        ) from error

@@ -36,8 +36,10 @@ class MaternField:
         if length <= 0 or deviation <= 0:
             raise InputError(f"A Matérn field needs a positive length and deviation, not {length} and {deviation}.")
         if power < 1 or power != int(power):
-            raise InputError(f"smoothness {smoothness} in {dim} dimensions needs a fractional power of the operator; "
-                             f"choose one with smoothness + {dim}/2 = 2, 4, 6, ...")
+            raise InputError(
+                f"smoothness {smoothness} in {dim} dimensions needs a fractional power of the operator; "
+                f"choose one with smoothness + {dim}/2 = 2, 4, 6, ..."
+            )
         self.V, self.power = V, int(power)
         kappa = sqrt(8 * smoothness) / length
         variance = gamma(smoothness) / (gamma(smoothness + dim / 2) * (4 * pi) ** (dim / 2) * kappa ** (2 * smoothness))
@@ -52,8 +54,9 @@ class MaternField:
         """One field, a Firedrake ``Function``; it depends on the state of ``rng`` only."""
         fd = firedrake()
         generator = fd.RandomGenerator(fd.PCG64(seed=int(rng.integers(2**63))))
-        white = self._noise.sample(rng=generator)
-        white *= self._scale
+        white = fd.Cofunction(self.V.dual())
+        self._noise.sample(rng=generator, tensor=white)
+        white.assign(self._scale * white)
         field = fd.Function(self.V)
         self._solver.solve(field, white)
         for _ in range(self.power - 1):

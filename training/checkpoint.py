@@ -7,17 +7,15 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..errors import FileError, InputError
-from ..fem import Discretization
-from ..operators.build import load_weights, read_config, save_operator
+from ..errors import FileError, FingerprintError, InputError
+from ..operators import Operator, load_weights, save_operator
+from ..operators.build import read_identity
 from ..storage import atomic, unwritable
 
 STATE = "training_state.pt"
@@ -27,9 +25,8 @@ BEST = "best.json"
 class Checkpoints:
     """The checkpoints of a run: the last two and the best by validation are kept."""
 
-    def __init__(self, folder: str | os.PathLike, config: Mapping, disc: Discretization):
+    def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
-        self.config, self.disc = config, disc
 
     def latest(self) -> Path | None:
         return max(self._all(), key=_step, default=None)
@@ -43,9 +40,11 @@ class Checkpoints:
         try:
             return self.folder / json.loads((self.folder / BEST).read_text())["checkpoint"]
         except (OSError, ValueError, KeyError) as error:
-            raise FileError(f"{self.folder} has no best checkpoint yet ({error}). Train first, or go on with resume=true.") from error
+            raise FileError(
+                f"{self.folder} has no best checkpoint yet ({error}). Train first, or go on with resume=true."
+            ) from error
 
-    def save(self, operator: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, progress: dict) -> None:
+    def save(self, operator: Operator, optimizer: Optimizer, scheduler: LRScheduler, progress: dict) -> None:
         """Write a checkpoint of ``progress["step"]``; a crash at any moment leaves the earlier ones whole.
 
         ``progress["best_step"]`` is the step with the best validation metric so far, or None.
@@ -58,7 +57,7 @@ class Checkpoints:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            save_operator(partial, operator, self.config, self.disc)
+            save_operator(partial, operator)
             with atomic(partial / STATE) as file:
                 torch.save(
                     {
@@ -78,7 +77,7 @@ class Checkpoints:
         self._point_to_best(progress)
         self._prune()
 
-    def restore(self, operator: nn.Module, optimizer: Optimizer, scheduler: LRScheduler) -> dict:
+    def restore(self, operator: Operator, optimizer: Optimizer, scheduler: LRScheduler) -> dict:
         """Load the latest checkpoint into everything that training changes; returns its progress.
 
         Raises:
@@ -89,17 +88,25 @@ class Checkpoints:
         checkpoint = self.latest()
         if checkpoint is None:
             raise FileError(f"There is no checkpoint in {self.folder} to resume from.")
-        config, fingerprint = read_config(checkpoint)
-        self.disc.require_fingerprint(fingerprint, f"The checkpoint {checkpoint}")
+        config, fingerprint = read_identity(checkpoint)
+        if fingerprint != operator.fingerprint:
+            raise FingerprintError(
+                f"The checkpoint {checkpoint} was trained on another discretization (fingerprint {str(fingerprint)[:12]}, "
+                f"not {str(operator.fingerprint)[:12]}). Go back to that data set, or start a new run under another name."
+            )
         load_weights(checkpoint, operator)
-        if config != json.loads(json.dumps(self.config)):
-            raise InputError(f"The checkpoint {checkpoint} was trained with another operator configuration. Resume with the same one "
-                             f"(see {checkpoint / 'operator.json'}), or start a new run under another name.")
+        if config != operator.config:
+            raise InputError(
+                f"The checkpoint {checkpoint} was trained with another operator configuration. Resume with the same one "
+                f"(see {checkpoint / 'operator.json'}), or start a new run under another name."
+            )
         try:
             state = torch.load(checkpoint / STATE, weights_only=True)
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise FileError(f"The training state {checkpoint / STATE} is damaged ({error}). Delete {checkpoint} to resume from the one "
-                            "before it.") from error
+            raise FileError(
+                f"The training state {checkpoint / STATE} is damaged ({error}). Delete {checkpoint} to resume from the one "
+                "before it."
+            ) from error
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["rng"])

@@ -2,9 +2,10 @@
 
 import logging
 import math
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..data import FieldDataset
 from ..errors import DivergedError, InputError
+from ..operators import Operator
 from ..progress import progress as show_progress
 from .checkpoint import Checkpoints
 from .log import MetricsLog
-from .loss import RelativeNorm
+from .metrics import Metric, accumulate, finish
 
 log = logging.getLogger("thalweg")
 
@@ -55,24 +57,24 @@ class Trainer:
 
     def __init__(
         self,
-        operator: nn.Module,
+        operator: Operator,
         train: FieldDataset,
         valid: FieldDataset,
         loss: nn.Module,
         make_optimizer: Callable[..., Optimizer],
         make_scheduler: Callable[..., LRScheduler],
-        metrics: dict[str, RelativeNorm],
+        metrics: Mapping[str, Metric],
         settings: Settings,
-        folder: Path,
-        checkpoints: Checkpoints,
+        folder: str | os.PathLike,
     ):
         self.operator, self.train, self.valid, self.loss = operator, train, valid, loss
-        self.metrics, self.settings, self.checkpoints = metrics, settings, checkpoints
+        self.metrics, self.settings = metrics, settings
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(operator.parameters())
         self.scheduler = make_scheduler(self.optimizer, total_steps=self.total_steps)
-        self.rows = MetricsLog(folder / "metrics.jsonl")
+        self.checkpoints = Checkpoints(Path(folder) / "checkpoints")
+        self.rows = MetricsLog(Path(folder) / "metrics.jsonl")
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Train to the end; returns the final progress: ``step``, ``best``, ``best_step``, ``seconds``.
@@ -130,30 +132,33 @@ class Trainer:
 
     def _finish_epoch(self, epoch: int, train_loss: float, state: dict[str, Any], advance) -> None:
         if not math.isfinite(train_loss):
-            raise DivergedError(f"The training loss became {train_loss} in epoch {epoch + 1}. Lower the learning rate "
-                                "(training.optimizer.lr) and start again; the last good checkpoint is kept.")
+            raise DivergedError(
+                f"The training loss became {train_loss} in epoch {epoch + 1}. Lower the learning rate "
+                "(training.optimizer.lr) and start again; the last good checkpoint is kept."
+            )
         values = validate(self.operator, self.valid, self.metrics, self.settings.batch_size)
         deciding = next(iter(values.values()))
         if deciding < state["best"]:
             state["best"], state["best_step"] = deciding, state["step"]
         row = {"step": state["step"], "epoch": epoch + 1, "train_loss": train_loss, "lr": self.scheduler.get_last_lr()[0]}
-        self.rows.write(row | {f"valid_{name}": value for name, value in values.items()} | {"seconds": round(state["seconds"], 3)})
+        self.rows.write(
+            row | {f"valid_{name}": value for name, value in values.items()} | {"seconds": round(state["seconds"], 3)}
+        )
         text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
         log.info("epoch %d of %d: train loss %.4f; validation %s", epoch + 1, self.settings.epochs, train_loss, text)
         advance(state["step"], text)
 
 
 @torch.no_grad()
-def validate(operator: nn.Module, data: FieldDataset, metrics: dict[str, RelativeNorm], batch_size: int) -> dict[str, float]:
-    """Means of metrics over all samples, exact for any batch size."""
+def validate(operator: nn.Module, data: FieldDataset, metrics: Mapping[str, Metric], batch_size: int) -> dict[str, float]:
+    """Metrics over all samples, the same for any batch size."""
     operator.eval()
-    sums = torch.zeros(len(metrics), dtype=torch.float64, device=next(operator.parameters()).device)
+    totals = torch.zeros(len(metrics), dtype=torch.float64, device=next(operator.parameters()).device)
     for rows in torch.arange(len(data)).split(batch_size):
         fields = data.batch(rows)
-        prediction = operator(fields)
-        sums += torch.stack([metric.each(prediction, fields).double().sum() for metric in metrics.values()])
+        totals = accumulate(totals, metrics, operator(fields), fields)
     operator.train()
-    return dict(zip(metrics, (sums / len(data)).tolist(), strict=True))
+    return finish(totals, metrics, len(data))
 
 
 @contextmanager

@@ -1,0 +1,25 @@
+.PHONY: run test install lint clean
+
+BIN := .venv/bin
+
+# From nothing to a trained operator: data, training, evaluation, prediction, pictures in outputs/quickstart.
+run: install
+	$(BIN)/thalweg generate experiment=quickstart
+	$(BIN)/thalweg train experiment=quickstart resume=true
+	$(BIN)/thalweg evaluate run=outputs/quickstart
+	$(BIN)/thalweg predict run=outputs/quickstart
+	$(BIN)/thalweg plot run=outputs/quickstart
+
+test: install lint
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+# Installs Firedrake and thalweg into .venv; does nothing when that is done.
+install:
+	@python3 scripts/install.py
+
+clean:
+	rm -rf outputs datasets build dist *.egg-info

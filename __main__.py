@@ -1,0 +1,123 @@
+"""The command line: ``thalweg VERB [key=value ...]``, each verb a Hydra application over ``thalweg.conf``."""
+
+import os
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+
+VERBS = {
+    "generate": "make a data set with a problem's reference solver",
+    "train": "train an operator on a data set, or resume",
+    "evaluate": "judge a trained operator on unseen samples",
+    "predict": "apply a trained operator to inputs of your own, and write VTU",
+    "plot": "draw what a run has to show",
+}
+
+USAGE = (
+    "usage: thalweg VERB [key=value ...]\n\n"
+    + "\n".join(f"  {verb:10s}{text}" for verb, text in VERBS.items())
+    + """
+
+  thalweg VERB --help      what the verb does, its configuration groups and every key with its value
+  thalweg VERB --cfg job   only the configuration that the given overrides make
+
+Start with
+  thalweg generate experiment=quickstart
+  thalweg train experiment=quickstart
+  thalweg evaluate run=outputs/quickstart
+"""
+)
+
+
+def main() -> None:
+    """Run the verb in ``sys.argv``. Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        sys.exit(0 if arguments else 2)
+    verb, *overrides = arguments
+    if verb not in VERBS:
+        guess = get_close_matches(verb, VERBS, 1)
+        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        print(f"thalweg: there is no verb {verb!r}.{hint}\n\n{USAGE}", file=sys.stderr)
+        sys.exit(2)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    _check(verb, overrides)
+    sys.argv = [f"thalweg {verb}", *overrides]
+    _application(verb)()
+
+
+def _application(verb: str):
+    import hydra
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    from .errors import ThalwegError
+
+    @hydra.main(version_base="1.3", config_path="pkg://thalweg.conf", config_name=verb)
+    def application(config: DictConfig):
+        try:
+            return import_module(f"thalweg.commands.{verb}").run(config)
+        except ThalwegError as error:
+            _stop(verb, str(error))
+        except OmegaConfBaseException as error:
+            _stop(
+                verb,
+                f"The configuration is not complete or not consistent: {str(error).splitlines()[0]}. "
+                f"`thalweg {verb} --help` shows every key.",
+            )
+        except KeyboardInterrupt:
+            print(f"thalweg {verb}: interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    return application
+
+
+def _check(verb: str, arguments: list[str]) -> None:
+    """Compose the configuration once, so that a misspelt key is answered in one paragraph instead of a traceback."""
+    from hydra import compose, initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if any(argument in ("-m", "--multirun", "--help", "-h", "--hydra-help") for argument in arguments):
+        return
+    takes_value = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--config-name", "-cd", "--config-dir")
+    pairs = zip(["", *arguments], arguments, strict=False)
+    overrides = [argument for before, argument in pairs if not argument.startswith("-") and before not in takes_value]
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        try:
+            compose(verb, overrides=overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            lines = [line.strip().rstrip(".:") for line in str(error).splitlines() if line.strip() and "append" not in line]
+            _stop(verb, f"{': '.join(lines[:3])}. {_suggestion(verb, overrides)}`thalweg {verb} --help` shows every key.")
+
+
+def _suggestion(verb: str, overrides: list[str]) -> str:
+    """The existing key nearest to the first override that names none."""
+    from hydra import compose
+    from omegaconf import DictConfig
+
+    def keys(node: DictConfig, prefix: str = "") -> list[str]:
+        names = []
+        for key in node:
+            child = node._get_node(key)
+            names.append(f"{prefix}{key}")
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+                names += keys(child, f"{prefix}{key}.")
+        return names
+
+    known = keys(compose(verb))
+    for override in overrides:
+        key = override.split("=", 1)[0]
+        if key.lstrip("+~").split("@")[0] not in known and "/" not in key and (guess := get_close_matches(key, known, 1)):
+            return f"Did you mean {guess[0]!r}? "
+    return ""
+
+
+def _stop(verb: str, message: str) -> None:
+    print(f"thalweg {verb}: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

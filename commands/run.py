@@ -1,0 +1,103 @@
+"""A run as later commands find it: its folder, its configuration, its data and its best operator."""
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from ..data import FieldDataset
+from ..data.dataset import DISCRETIZATION, field_spaces
+from ..errors import FileError, InputError
+from ..fem import Discretization, load
+from ..operators import Operator, load_operator
+from ..operators.build import build, read_identity
+from ..storage import atomic
+from ..training import Checkpoints, Metric
+
+CONFIG = "config.yaml"
+
+
+class Run:
+    """One training run, read back from its folder.
+
+    Raises:
+        FileError: the folder holds no run.
+    """
+
+    def __init__(self, folder: str, device: str = "auto"):
+        self.folder = Path(folder)
+        self.device = choose_device(device)
+        try:
+            config = OmegaConf.load(self.folder / CONFIG)
+        except (OSError, OmegaConfBaseException) as error:
+            raise FileError(
+                f"{folder} holds no run of thalweg ({error}). Give the folder that `thalweg train` wrote, such as "
+                "run=outputs/quickstart."
+            ) from error
+        assert isinstance(config, DictConfig)
+        self.config = config
+        self.checkpoint = Checkpoints(self.folder / "checkpoints").best()
+
+    def operator(self, disc: Discretization) -> Operator:
+        """The operator of the best checkpoint."""
+        return load_operator(self.checkpoint, disc).to(self.device)
+
+    def discretization(self, dtype: torch.dtype = torch.float32) -> Discretization:
+        """The discretization the operator was trained on."""
+        disc = load(Path(self.config.data.folder) / DISCRETIZATION, dtype=dtype)
+        disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
+        return disc.to(self.device)
+
+    def spaces(self) -> dict[str, str]:
+        """The space of each field in the data."""
+        return field_spaces(self.config.data.folder)
+
+    def sample(self, number: int, disc: Discretization) -> dict[str, Tensor]:
+        """One test sample as a batch of one."""
+        data = self.data("test", disc)
+        if not 0 <= number < len(data):
+            raise InputError(f"There is no test sample {number}; there are samples 0 to {len(data) - 1}.")
+        return data.batch(slice(number, number + 1))
+
+    def data(self, split: str, disc: Discretization) -> FieldDataset:
+        """One split of the data the run was configured with."""
+        return FieldDataset(self.config.data.folder, split_range(self.config, split), disc).to(self.device)
+
+    def metrics(self) -> dict[str, Metric]:
+        """The configured metrics in float64."""
+        nodes = OmegaConf.to_container(self.config.training.metrics, resolve=True)
+        return build(nodes, self.discretization(torch.float64))
+
+
+def split_range(config: DictConfig, split: str) -> range:
+    """Sample numbers of a split. Test samples come first, so that more training data never touch them."""
+    sizes = config.data.split
+    if split not in ("test", "valid", "train"):
+        raise InputError(f"There is no split {split!r}; choose test, valid or train.")
+    starts = {"test": 0, "valid": sizes.test, "train": sizes.test + sizes.valid}
+    return range(starts[split], starts[split] + sizes[split])
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" is the GPU if there is one.
+
+    Raises:
+        InputError: the device is unknown, or not on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"Unknown device {device!r}; choose auto, cpu or cuda.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("This machine has no CUDA device that torch can use; choose device=cpu or device=auto.")
+    return chosen
+
+
+def write_config(folder: Path, config: DictConfig) -> None:
+    """Write the resolved configuration into the run's folder."""
+    with atomic(folder / CONFIG) as partial:
+        partial.write_text(OmegaConf.to_yaml(config, resolve=True))

@@ -1,0 +1,23 @@
+"""What all operators have in common."""
+
+from torch import Tensor, nn
+
+from .encoders import Fields
+
+
+class Operator(nn.Module):
+    """Base of all operators: ``forward(fields) -> fields``, dictionaries of tensors with a leading batch axis, in physical units.
+
+    An operator made by :func:`~thalweg.operators.build.build_operator` knows the configuration it was built from and the fingerprint of
+    its discretization; both go into its file and are checked when it is read back.
+    """
+
+    config: dict | None = None
+    fingerprint: str | None = None
+
+    def forward(self, fields: Fields) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def set_scales(self, fields: Fields) -> None:
+        """Take the scales of inputs and outputs from sample fields ``(samples, ...)``; they are stored with the weights."""
+        raise NotImplementedError
