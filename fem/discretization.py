@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -40,6 +40,10 @@ class Discretization(nn.Module):
         self.derivatives = _by_arrow(derivatives)
         self.products = _by_arrow(products)
         self.observations = nn.ModuleDict(observations or {})
+        #: Compiled forms by name.
+        self.forms = nn.ModuleDict()
+        #: The Firedrake spaces by name on the exporting side; empty where it was loaded from a file.
+        self.sources: dict[str, Any] = {}
         self.fingerprint = _fingerprint(spaces.values())
 
     def __getitem__(self, name: str) -> Space:

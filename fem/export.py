@@ -65,6 +65,8 @@ def export(
         )
         for name, (of, points) in (observations or {}).items()
     }
-    return Discretization(
+    disc = Discretization(
         exported, matrices(transfers, interpolation), matrices(derivatives, derivative), matrices(products, product), observed
     )
+    disc.sources.update(spaces)
+    return disc

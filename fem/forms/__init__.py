@@ -1,0 +1,6 @@
+"""Variational forms as batched, differentiable torch functions: compiled from UFL once, then free of Firedrake."""
+
+from .compilation import compile_form
+from .residual import Argument, Residual
+
+__all__ = ["Argument", "Residual", "compile_form"]

@@ -1,0 +1,119 @@
+"""The work at the quadrature points of one integral, written as a program with all geometry folded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .entities import Bindings
+from .kernel import Kernel
+from .lowering import Integrand, Placeholder
+from .polynomial import Algebra, Polynomial
+from .program import Writer
+from .scalars import Leaf, Scalars
+from .tables import ArrayPool, Jet, Tables
+from .tensors import Evaluator
+
+
+def build_kernel(part: Integrand, bindings: Bindings, spaces: Mapping[str, Any], pool: ArrayPool) -> Kernel | None:
+    """The kernel of an integrand, or None if that vanishes.
+
+    Args:
+        part: the integrand.
+        bindings: the geometry of the cells or facets it is integrated over.
+        spaces: Firedrake spaces of the fields by name, and of the test function under the empty name.
+        pool: to which the arrays are added.
+    """
+    sides: dict[tuple, list[Placeholder]] = {}
+    for symbol in part.placeholders.values():
+        if symbol.kind != "constant":
+            sides.setdefault(_side(symbol), []).append(symbol)
+    points = part.rule.point_set.indices
+    tables = {key: Tables(_subspaces(spaces[key[1]])[key[2]], symbols, points, bindings) for key, symbols in sides.items()}
+    evaluate = Evaluator(bindings)
+    # Whether it pays to multiply out products of geometry and fields is found by counting both ways.
+    written = [_Pointwise(part, tables, evaluate, expand) for expand in (True, False)]
+    best = min(written, key=lambda pointwise: pointwise.writer.cost)
+    return best.kernel(spaces, pool) if best.outputs else None
+
+
+class _Pointwise:
+    def __init__(self, part: Integrand, tables: Mapping[tuple, Tables], evaluate: Evaluator, expand: bool):
+        self.part, self.tables = part, tables
+        self.entities = len(evaluate.bindings.which)
+        self.algebra = Algebra(expand)
+        self._used: dict[str, dict[tuple[int, ...], None]] = {}
+        symbols = part.placeholders.values()
+        leaves = {s.name: self._leaf(s) for s in symbols if s.kind != "test"}
+        tests = frozenset(s.name for s in symbols if s.kind == "test")
+        scalars = Scalars(self.algebra, evaluate, part.rule.point_set.indices, leaves, tests)
+        linear = scalars.sum(scalars(expression) for expression in part.expressions)
+        self.jets, self.constants = self._inputs()
+        jets = {(name, position): jet for side in self.jets.values() for (name, position), jet in side.items()}
+        shapes = {key: (jet.table.shape[1], self.entities) for key, jet in jets.items()}
+        shapes.update({key: (1, 1) for key in self.constants})
+        self.writer = Writer(self.algebra, shapes)
+        self.outputs = {test: self.writer.polynomial(p) for test, p in linear.items()}
+
+    def kernel(self, spaces: Mapping[str, Any], pool: ArrayPool) -> Kernel:
+        weights = Evaluator({}).array(self.part.rule.weight_expression, self.part.rule.point_set.indices).ravel()
+        numbers = {test: i for i, test in enumerate(self.outputs)}
+        fields = [
+            self.tables[side].of_field(side[1], _offsets(spaces[side[1]])[side[2]], list(jets.values()), pool)
+            for side, jets in self.jets.items()
+        ]
+        tests = []
+        for side, tables in self.tables.items():
+            keys = [k for k in self.outputs if k is not None and _side(self.part.placeholders[k[0]]) == side]
+            if keys:
+                jets = [tables.jet(*key) for key in keys]
+                values = [(numbers[key], self.writer.shape(self.outputs[key])[0]) for key in keys]
+                tests.append(tables.of_test(_offsets(spaces[""])[side[2]], jets, values, weights, pool))
+        return Kernel(
+            entities=self.entities,
+            points=len(weights),
+            fields=tuple(fields),
+            constants=tuple((self.part.placeholders[name].owner, self._flat(name, position)) for name, position in self.constants),
+            program=self.writer.finish(list(self.outputs.values()), [pool.add(array) for array in self.writer.arrays]),
+            tests=tuple(tests),
+            weights="" if tests else pool.add(weights),
+        )
+
+    def _leaf(self, symbol: Placeholder) -> Leaf:
+        def leaf(position: tuple[int, ...]) -> Polynomial:
+            self._used.setdefault(symbol.name, {})[position] = None
+            return self.algebra.atom("input", symbol.name, position)
+
+        return leaf
+
+    def _inputs(self) -> tuple[dict[tuple, dict[tuple, Jet]], list[tuple]]:
+        """The jets of every field by side, and the components of constants, that occur in the integrand."""
+        jets: dict[tuple, dict[tuple, Jet]] = {}
+        constants = []
+        for name, positions in self._used.items():
+            symbol = self.part.placeholders[name]
+            for position in positions:
+                if symbol.kind == "constant":
+                    constants.append((name, position))
+                else:
+                    side = _side(symbol)
+                    jets.setdefault(side, {})[name, position] = self.tables[side].jet(name, position)
+        return jets, constants
+
+    def _flat(self, name: str, position: tuple[int, ...]) -> int:
+        shape = self.part.placeholders[name].shape
+        return int(np.ravel_multi_index(position, shape)) if shape else 0
+
+
+def _side(symbol: Placeholder) -> tuple:
+    return symbol.kind, symbol.owner, symbol.block, symbol.restriction
+
+
+def _subspaces(V: Any) -> tuple:
+    return tuple(V.subspaces) if len(V) > 1 else (V,)
+
+
+def _offsets(V: Any) -> list[int]:
+    """Where the dofs of each subspace begin in a mixed field."""
+    sizes = [sub.dim() for sub in _subspaces(V)]
+    return [0, *np.cumsum(sizes[:-1]).tolist()]
