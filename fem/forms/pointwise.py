@@ -42,15 +42,16 @@ class _Pointwise:
         self.part, self.tables = part, tables
         self.entities = len(evaluate.bindings.which)
         self.algebra = Algebra(expand)
-        self._used: dict[str, dict[tuple[int, ...], None]] = {}
+        self.jets: dict[tuple, dict[tuple, Jet]] = {}
+        self.constants: dict[tuple, None] = {}
+        self._equal: dict[tuple, tuple] = {}
         symbols = part.placeholders.values()
         leaves = {s.name: self._leaf(s) for s in symbols if s.kind != "test"}
         tests = frozenset(s.name for s in symbols if s.kind == "test")
         scalars = Scalars(self.algebra, evaluate, part.rule.point_set.indices, leaves, tests)
         linear = scalars.sum(scalars(expression) for expression in part.expressions)
-        self.jets, self.constants = self._inputs()
-        jets = {(name, position): jet for side in self.jets.values() for (name, position), jet in side.items()}
-        shapes = {key: (jet.table.shape[1], self.entities) for key, jet in jets.items()}
+        linear = scalars.sum({test and self._representative(*test): p} for test, p in linear.items())
+        shapes = {key: (jet.table.shape[1], self.entities) for side in self.jets.values() for key, jet in side.items()}
         shapes.update({key: (1, 1) for key in self.constants})
         self.writer = Writer(self.algebra, shapes)
         self.outputs = {test: self.writer.polynomial(p) for test, p in linear.items()}
@@ -81,24 +82,24 @@ class _Pointwise:
 
     def _leaf(self, symbol: Placeholder) -> Leaf:
         def leaf(position: tuple[int, ...]) -> Polynomial:
-            self._used.setdefault(symbol.name, {})[position] = None
-            return self.algebra.atom("input", symbol.name, position)
+            key = (symbol.name, position)
+            if symbol.kind == "constant":
+                self.constants[key] = None
+            else:
+                key = self._representative(*key)
+                self.jets.setdefault(_side(symbol), {})[key] = self._jet(*key)
+            return self.algebra.atom("input", *key)
 
         return leaf
 
-    def _inputs(self) -> tuple[dict[tuple, dict[tuple, Jet]], list[tuple]]:
-        """The jets of every field by side, and the components of constants, that occur in the integrand."""
-        jets: dict[tuple, dict[tuple, Jet]] = {}
-        constants = []
-        for name, positions in self._used.items():
-            symbol = self.part.placeholders[name]
-            for position in positions:
-                if symbol.kind == "constant":
-                    constants.append((name, position))
-                else:
-                    side = _side(symbol)
-                    jets.setdefault(side, {})[name, position] = self.tables[side].jet(name, position)
-        return jets, constants
+    def _jet(self, name: str, position: tuple[int, ...]) -> Jet:
+        return self.tables[_side(self.part.placeholders[name])].jet(name, position)
+
+    def _representative(self, name: str, position: tuple[int, ...]) -> tuple:
+        """The first component met that has the same table, so that equal values are computed and tested once."""
+        component, table = self._jet(name, position)
+        key = (_side(self.part.placeholders[name]), component, table.tobytes())
+        return self._equal.setdefault(key, (name, position))
 
     def _flat(self, name: str, position: tuple[int, ...]) -> int:
         shape = self.part.placeholders[name].shape
