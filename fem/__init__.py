@@ -4,6 +4,7 @@ from .discretization import Discretization
 from .discretization_file import load
 from .export import export
 from .export_mesh import boundary_tags
+from .forms import Residual, compile_form
 from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
@@ -20,9 +21,11 @@ __all__ = [
     "Mesh",
     "MixedSpace",
     "Observation",
+    "Residual",
     "Space",
     "SparseMatrix",
     "boundary_tags",
+    "compile_form",
     "export",
     "interpolation",
     "load",

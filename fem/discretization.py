@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from ..errors import FingerprintError, InputError
+from .forms.residual import Residual
 from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .observation import Observation
@@ -65,6 +66,10 @@ class Discretization(nn.Module):
         """The evaluation of a space's fields at the points that were exported under this name."""
         return _get(self.observations, name, Observation, "observation", "observations={" + repr(name) + ": (space, points)}")
 
+    def form(self, name: str) -> Residual:
+        """The compiled form that was exported under this name."""
+        return _get(self.forms, name, Residual, "form", "forms={" + repr(name) + ": F}")
+
     def hierarchy(self, *names: str) -> Hierarchy:
         """The multigrid hierarchy of these spaces, from fine to coarse, with their exported transfers as prolongations."""
         pairs = zip(names[1:], names, strict=False)
@@ -110,7 +115,7 @@ class Discretization(nn.Module):
         for mesh in self.meshes:
             on_mesh = [repr(space).replace("\n", "\n    ") for space in self._spaces() if space.mesh is mesh]
             lines.append("\n    ".join([f"  {mesh}", *on_mesh]))
-        parts = {kind: ", ".join(getattr(self, kind)) for kind in ("transfers", "derivatives", "products", "observations")}
+        parts = {kind: ", ".join(getattr(self, kind)) for kind in ("transfers", "derivatives", "products", "observations", "forms")}
         lines.extend(f"  {kind}: {names}" for kind, names in parts.items() if names)
         lines.extend("  " + repr(self.hierarchy(*chain)).replace("\n", "\n  ") for chain in self._chains())
         return "\n".join(lines)

@@ -13,6 +13,7 @@ import torch
 from ..errors import FileError
 from ..storage import atomic, reading_hdf5
 from .discretization import Discretization
+from .forms.form_file import read_form, write_form
 from .mesh import Mesh
 from .mixed import MixedSpace
 from .observation import Observation
@@ -51,6 +52,9 @@ def write(disc: Discretization, path: str | os.PathLike) -> None:
             group.attrs["space"] = observation.space
             group["points"] = observation.points.cpu().numpy()
             _write_matrix(group, observation.matrix)
+        forms = file.create_group("forms", track_order=True)
+        for name in disc.forms:
+            write_form(forms.create_group(name), disc.form(name))
 
 
 def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Discretization:
@@ -76,6 +80,7 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: tor
             },
         )
         disc.require_fingerprint(file.attrs["fingerprint"], str(path))
+        disc.forms.update({name: read_form(group, dtype) for name, group in file.get("forms", {}).items()})
     return disc.to(device)
 
 

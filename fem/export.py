@@ -10,6 +10,7 @@ from .assembly import derivative, product
 from .discretization import Discretization
 from .export_mesh import export_mesh
 from .export_space import export_space
+from .forms import compile_form
 from .mesh import Mesh
 from .observation import Observation
 from .sparse import SparseMatrix
@@ -24,6 +25,7 @@ def export(
     derivatives: Pairs = (),
     products: Pairs = (),
     observations: Mapping[str, tuple[str, Any]] | None = None,
+    forms: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Discretization:
     """Export Firedrake function spaces under the names by which networks, data sets and configs will know them.
@@ -35,14 +37,15 @@ def export(
         derivatives: pairs of names for which the gradient, curl or divergence is exported (see :func:`derivative`).
         products: pairs of names for which the L2 products of the bases are exported (see :func:`product`).
         observations: for each name, that of a space and points ``(n, dim)`` at which its fields are evaluated.
-        dtype: of the matrices.
+        forms: UFL forms by name, compiled into the discretization (see :func:`compile_form`).
+        dtype: of the matrices and the compiled forms.
 
     Raises:
         InputError: a name is not an identifier, a pair names an unknown space, a space or mesh cannot be exported, no such matrix
             exists, or points lie outside the domain.
     """
-    if unfit := [name for name in spaces if not name.isidentifier()]:
-        raise InputError(f"A space cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
+    if unfit := [name for name in (*spaces, *(forms or {})) if not name.isidentifier()]:
+        raise InputError(f"A space or a form cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
 
     def space(name: str) -> Any:
         if name not in spaces:
@@ -69,4 +72,6 @@ def export(
         exported, matrices(transfers, interpolation), matrices(derivatives, derivative), matrices(products, product), observed
     )
     disc.sources.update(spaces)
+    for name, form in (forms or {}).items():
+        disc.forms[name] = compile_form(form, disc)
     return disc

@@ -1,10 +1,9 @@
 """From a UFL form to a compiled one: checks what came, lowers it, folds the geometry, and tabulates. Needs Firedrake."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..discretization import Discretization
 from ..firedrake import firedrake
 from .entities import Bindings, entities
 from .lowering import integrands
@@ -13,8 +12,11 @@ from .pointwise import build_kernel
 from .residual import Argument, Residual
 from .tables import ArrayPool
 
+if TYPE_CHECKING:
+    from ..discretization import Discretization
 
-def compile_form(form: Any, disc: Discretization) -> Residual:
+
+def compile_form(form: Any, disc: "Discretization") -> Residual:
     """A UFL form as a batched, differentiable torch function, equal to ``firedrake.assemble`` up to rounding.
 
     The form may have cell, exterior-facet and interior-facet integrals over any subdomains, with any coefficients in exported spaces,

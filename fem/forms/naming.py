@@ -1,9 +1,11 @@
 """What a form's spaces, coefficients and constants are called, and which forms can be compiled at all. Needs Firedrake."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ..discretization import Discretization
+
+if TYPE_CHECKING:
+    from ..discretization import Discretization
 
 
 def check_form(form: Any) -> None:
@@ -56,7 +58,7 @@ def named_coefficients(form: Any) -> dict[Any, str]:
 class SpaceNames:
     """Names under which Firedrake spaces were exported."""
 
-    def __init__(self, disc: Discretization):
+    def __init__(self, disc: "Discretization"):
         self.sources = dict(disc.sources)
 
     def of(self, V: Any, owner: str) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ class SpaceNames:
         for name, source in self.sources.items():
             for i, part in enumerate(source.subspaces if len(source) > 1 else ()):
                 if _same(part, V):
-                    return f"{name}[{i}]"
+                    return f"{name}_{i}"
         return None
 
 

@@ -78,10 +78,11 @@ class Residual(nn.Module):
         rows = self.test.shape[0] if self.test else 1
         result = like.new_zeros(rows, math.prod(batch_shape))
         for kernel in self.kernels:
-            result = kernel(fields, constants, self._array, result)
+            result = kernel(fields, constants, self.array, result)
         return result.T.reshape(*batch_shape, rows) if self.test else result.reshape(batch_shape)
 
-    def _array(self, name: str) -> Tensor:
+    def array(self, name: str) -> Tensor:
+        """A table, a map or a piece of geometry, by the name that the kernels use."""
         return self.get_buffer(self.names[name])
 
     def _columns(self, name: str, value: Tensor, own: torch.Size, batch: torch.Size) -> Tensor:
