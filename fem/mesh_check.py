@@ -76,8 +76,10 @@ def _check_facets(mesh: MeshArrays, origin: str) -> None:
     faces, face, count = np.unique(np.sort(corners, axis=1), axis=0, return_inverse=True, return_counts=True)
     face = face.reshape(-1)
     if (count > 2).any():
-        raise InputError(f"{origin} has facets that belong to more than two cells: "
-                         f"{_listed(count > 2, mesh.points[faces].mean(1))}. Cells are repeated or overlap. Remove the duplicates and export the mesh again.")
+        raise InputError(
+            f"{origin} has facets that belong to more than two cells: {_listed(count > 2, mesh.points[faces].mean(1))}. Cells are "
+            "repeated or overlap. Remove the duplicates and export the mesh again."
+        )
     if mesh.points.shape[1] == mesh.topological_dimension:
         _check_overlap(mesh, origin, faces, face, count)
     if not len(mesh.facets):
