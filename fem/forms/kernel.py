@@ -15,9 +15,9 @@ class Tabulation:
 
     Arrays are known by name. ``dofs`` has shape ``(block, nodes, entities)``: positions in the field's tensor. ``table`` has shape
     ``(groups, rows, nodes)``; the entities of one group, ``groups[i]`` consecutive ones, share a table: for facets, those with equal
-    number in their cell. ``order``, if not empty, permutes between the order of the groups and that of the integral. Each jet
-    ``(component, start, stop)`` is one value at the points: these rows for this component of the block. ``values`` tells, for the
-    test function, which output of the program multiplies each jet (−1: none).
+    number in their cell. ``order``, if not empty, permutes between the order of the groups and that of the integral. The rows fall into
+    jets, one value or derivative at the points each: ``jets`` are their numbers of rows, for every component of the block in turn, and
+    ``values`` the inputs of the program that they are, or the outputs that multiply them for a test function (−1: none).
     """
 
     owner: str
@@ -26,8 +26,8 @@ class Tabulation:
     order: str
     groups: tuple[int, ...]
     block: int
-    jets: tuple[tuple[int, int, int], ...]
-    values: tuple[int, ...] = ()
+    jets: tuple[int, ...]
+    values: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Kernel:
 
         Fields are ``(dofs, batch or 1)``, constants ``(components, batch or 1)``.
         """
-        inputs = [jet for t in self.fields for jet in _tabulate(t, fields[t.owner], arrays)]
+        jets = {i: jet for t in self.fields for i, jet in _tabulate(t, fields[t.owner], arrays)}
+        inputs = [jets[i] for i in range(len(jets))]
         inputs += [constants[name][i : i + 1, None] for name, i in self.constants]
         outputs = self.program(inputs, [arrays(name).unsqueeze(-1) for name in self.program.geometry], residual)
         batch = residual.shape[-1]
@@ -69,16 +70,17 @@ class Kernel:
         return residual
 
 
-def _tabulate(t: Tabulation, field: Tensor, arrays: Callable[[str], Tensor]) -> list[Tensor]:
-    """Jets ``(points or 1, entities, batch)`` of a field ``(dofs, batch)``."""
+def _tabulate(t: Tabulation, field: Tensor, arrays: Callable[[str], Tensor]) -> list[tuple[int, Tensor]]:
+    """Jets ``(points or 1, entities, batch)`` of a field ``(dofs, batch)``, with their numbers as inputs of the program."""
     dofs = arrays(t.dofs)
     block, nodes, entities = dofs.shape
     batch = field.shape[-1]
     x = field.index_select(0, dofs.view(-1)).view(block, nodes, entities * batch)
-    values = _product(arrays(t.table), x, t.groups, batch).view(block, -1, entities, batch)
+    values = _product(arrays(t.table), x, t.groups, batch).view(-1, entities, batch)
     if t.order:
-        values = values.index_select(2, arrays(t.order))
-    return [values[component, start:stop] for component, start, stop in t.jets]
+        values = values.index_select(1, arrays(t.order))
+    # One split instead of many slices: its derivative is one concatenation.
+    return [(i, jet) for i, jet in zip(t.values, values.split(t.jets), strict=True) if i >= 0]
 
 
 def _test(
@@ -86,9 +88,9 @@ def _test(
 ) -> Tensor:
     """Add the integrals against every basis function to the residual."""
     pieces = []
-    for (_, start, stop), i in zip(t.jets, t.values, strict=True):
+    for rows, i in zip(t.jets, t.values, strict=True):
         value = outputs[i] if i >= 0 else residual.new_zeros(1, 1, 1)
-        pieces.append(value.expand(stop - start, *shape))
+        pieces.append(value.expand(rows, *shape))
     values = torch.cat(pieces)
     if t.order:
         values = values.index_select(1, arrays(t.order))

@@ -58,18 +58,19 @@ class _Pointwise:
 
     def kernel(self, spaces: Mapping[str, Any], pool: ArrayPool) -> Kernel:
         weights = Evaluator({}).array(self.part.rule.weight_expression, self.part.rule.point_set.indices).ravel()
-        numbers = {test: i for i, test in enumerate(self.outputs)}
-        fields = [
-            self.tables[side].of_field(side[1], _offsets(spaces[side[1]])[side[2]], list(jets.values()), pool)
-            for side, jets in self.jets.items()
+        fields, number = [], 0
+        for side, jets in self.jets.items():
+            numbered = dict(enumerate(jets.values(), start=number))
+            number += len(jets)
+            fields.append(self.tables[side].of_field(side[1], _offset(spaces[side[1]], side[2]), numbered, pool))
+        tested: dict[tuple, dict[int, Jet]] = {}
+        for i, test in enumerate(self.outputs):
+            if test is not None:
+                tested.setdefault(_side(self.part.placeholders[test[0]]), {})[i] = self._jet(*test)
+        points = {i: self.writer.shape(value)[0] for i, value in enumerate(self.outputs.values())}
+        tests = [
+            self.tables[side].of_test(_offset(spaces[""], side[2]), jets, points, weights, pool) for side, jets in tested.items()
         ]
-        tests = []
-        for side, tables in self.tables.items():
-            keys = [k for k in self.outputs if k is not None and _side(self.part.placeholders[k[0]]) == side]
-            if keys:
-                jets = [tables.jet(*key) for key in keys]
-                values = [(numbers[key], self.writer.shape(self.outputs[key])[0]) for key in keys]
-                tests.append(tables.of_test(_offsets(spaces[""])[side[2]], jets, values, weights, pool))
         return Kernel(
             entities=self.entities,
             points=len(weights),
@@ -114,7 +115,6 @@ def _subspaces(V: Any) -> tuple:
     return tuple(V.subspaces) if len(V) > 1 else (V,)
 
 
-def _offsets(V: Any) -> list[int]:
-    """Where the dofs of each subspace begin in a mixed field."""
-    sizes = [sub.dim() for sub in _subspaces(V)]
-    return [0, *np.cumsum(sizes[:-1]).tolist()]
+def _offset(V: Any, block: int) -> int:
+    """Where the dofs of a subspace begin in a mixed field."""
+    return sum(sub.dim() for sub in _subspaces(V)[:block])

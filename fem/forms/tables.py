@@ -1,6 +1,6 @@
 """Basis functions tabulated at the quadrature points, for one field or test function of one integral. Needs Firedrake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,50 +74,36 @@ class Tables:
             table = table[:, :1]
         return Jet(component, table)
 
-    def of_field(self, owner: str, offset: int, jets: Sequence[Jet], pool: ArrayPool) -> Tabulation:
-        """The tabulation that makes these jets of a field, whose dofs begin at ``offset`` of the tensor."""
-        rows = _Rows()
-        spans = tuple((jet.component, *rows.add(jet.table)) for jet in jets)
-        return self._tabulation(owner, offset, np.concatenate(rows.tables, axis=1), spans, (), pool)
+    def of_field(self, owner: str, offset: int, jets: Mapping[int, Jet], pool: ArrayPool) -> Tabulation:
+        """The tabulation that makes these jets, by number, of a field whose dofs begin at ``offset`` of the tensor."""
+        return self._tabulation(owner, offset, _distinct(jets), pool, is_test=False)
 
     def of_test(
-        self, offset: int, jets: Sequence[Jet], values: Sequence[tuple[int, int]], weights: np.ndarray, pool: ArrayPool
+        self, offset: int, jets: Mapping[int, Jet], points: Mapping[int, int], weights: np.ndarray, pool: ArrayPool
     ) -> Tabulation:
-        """The tabulation that integrates values, given as ``(number of the output, points or 1)``, against these jets."""
-        distinct: dict[bytes, dict[int, int]] = {}
-        tables: dict[bytes, np.ndarray] = {}
-        for i, jet in enumerate(jets):
-            key = jet.table.tobytes()
-            distinct.setdefault(key, {})[jet.component] = i
-            tables[key] = jet.table
-        rows = _Rows()
-        spans, outputs = [], []
-        for key, members in distinct.items():
-            weighted = tables[key] * weights[:, None]
-            if all(values[i][1] == 1 for i in members.values()):
-                weighted = weighted.sum(axis=1, keepdims=True)
-            start, stop = rows.add(weighted)
-            for component in range(self.block):
-                spans.append((component, start, stop))
-                outputs.append(values[members[component]][0] if component in members else -1)
-        order = sorted(range(len(spans)), key=spans.__getitem__)
-        spans, outputs = [spans[i] for i in order], [outputs[i] for i in order]
-        return self._tabulation("", offset, np.concatenate(rows.tables, axis=1), tuple(spans), tuple(outputs), pool)
+        """The tabulation that integrates values, by number, with 1 or all ``points`` each, against these jets."""
+        weighted = []
+        for table, members in _distinct(jets):
+            rows = table * weights[:, None]
+            constant = all(points[i] == 1 for i in members.values())
+            weighted.append((rows.sum(axis=1, keepdims=True) if constant else rows, members))
+        return self._tabulation("", offset, weighted, pool, is_test=True)
 
     def _tabulation(
-        self, owner: str, offset: int, table: np.ndarray, spans: tuple, values: tuple[int, ...], pool: ArrayPool
+        self, owner: str, offset: int, tables: Sequence[tuple[np.ndarray, dict[int, int]]], pool: ArrayPool, is_test: bool
     ) -> Tabulation:
         # Fields go from the order of the groups to that of the integral, test functions the other way round.
-        permutation = None if self.order is None else self.order if values else np.argsort(self.order)
+        permutation = None if self.order is None else self.order if is_test else np.argsort(self.order)
+        grid = [(table.shape[1], members.get(component, -1)) for component in range(self.block) for table, members in tables]
         return Tabulation(
             owner=owner,
             dofs=pool.add(self._dofs() + offset),
-            table=pool.add(table),
+            table=pool.add(np.concatenate([table for table, _ in tables], axis=1)),
             order="" if permutation is None else pool.add(permutation),
             groups=tuple(map(int, self.groups)),
             block=self.block,
-            jets=spans,
-            values=values,
+            jets=tuple(rows for rows, _ in grid),
+            values=tuple(number for _, number in grid),
         )
 
     def _grouped(self, variables: set[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -148,22 +134,12 @@ class Tables:
         return dofs.reshape(len(nodes), -1, self.block).transpose(2, 1, 0)
 
 
-class _Rows:
-    """Tables one below the other, equal ones once."""
-
-    def __init__(self):
-        self.tables: list[np.ndarray] = []
-        self._spans: dict[bytes, tuple[int, int]] = {}
-        self._end = 0
-
-    def add(self, table: np.ndarray) -> tuple[int, int]:
-        """First row of the table, and the one after its last."""
-        key = table.tobytes()
-        if key not in self._spans:
-            self._spans[key] = (self._end, self._end + table.shape[1])
-            self._end += table.shape[1]
-            self.tables.append(table)
-        return self._spans[key]
+def _distinct(jets: Mapping[int, Jet]) -> list[tuple[np.ndarray, dict[int, int]]]:
+    """The tables of some jets, equal ones once, each with the number of the jet by component."""
+    found: dict[bytes, tuple[np.ndarray, dict[int, int]]] = {}
+    for number, jet in jets.items():
+        found.setdefault(jet.table.tobytes(), (jet.table, {}))[1][jet.component] = number
+    return list(found.values())
 
 
 def _table(evaluate: Evaluator, tensor: Any, basis: tuple, points: Sequence, groups: int) -> np.ndarray:
