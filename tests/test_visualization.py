@@ -1,5 +1,6 @@
 """Pictures and files show the field that the dofs mean: checked against Firedrake's own evaluation and against coordinates."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -298,3 +299,25 @@ def test_a_mesh_is_drawn_with_its_tags(meshes, tmp_path):
     assert picture(tmp_path / "mesh.png").shape[0] == 1000
     with pytest.raises(InputError, match="two-dimensional"):
         viz.plot_mesh(scalar(meshes["tets"], "CG", 1)[0].mesh, tmp_path / "tets.png")
+
+
+def write_log(path, rows, tail=""):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + tail)
+    return path
+
+
+def test_losses_are_drawn_although_the_last_row_was_cut_off(tmp_path):
+    constant = {"valid_boundary": 0.0, "lr": 1e-3}
+    rows = [{"step": 4 * e, "epoch": e, "train_loss": 1 / e, "valid_relative_h1": 2 / e, **constant} for e in (1, 2, 3)]
+    viz.plot_losses(write_log(tmp_path / "metrics.jsonl", rows, '{"step": 1'), tmp_path / "losses.png")
+    assert picture(tmp_path / "losses.png").shape[1] == 1400
+
+
+def test_a_damaged_log_is_refused(tmp_path):
+    with pytest.raises(FileError, match="does not exist"):
+        viz.plot_losses(tmp_path / "metrics.jsonl", tmp_path / "losses.png")
+    with pytest.raises(FileError, match="Line 1 of"):
+        viz.plot_losses(write_log(tmp_path / "damaged.jsonl", [], 'nonsense\n{"step": 1}\n'), tmp_path / "losses.png")
+    with pytest.raises(InputError, match="no numbers to draw"):
+        viz.plot_losses(write_log(tmp_path / "empty.jsonl", [{"step": 1, "note": "started"}]), tmp_path / "losses.png")
+    assert not (tmp_path / "losses.png").exists()

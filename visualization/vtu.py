@@ -139,7 +139,7 @@ def _matches(points: np.ndarray, wanted: np.ndarray, size: float, origin: str, s
         raise InputError(f"{origin} has no point at {int(missing.sum())} of the {len(wanted)} nodes of space {space.name!r} "
                          f"({space.element}), the first at ({place}). It was written for another mesh or another degree; sample the "
                          "field at the nodes, space.points, and write it again.")
-    return which
+    return np.asarray(which)
 
 
 def _check_single_valued(
@@ -147,7 +147,7 @@ def _check_single_valued(
 ) -> None:
     """A field whose cells have points of their own may jump between them; a continuous space cannot hold it."""
     distance, node = scipy.spatial.KDTree(wanted).query(points)
-    here = distance <= _TOLERANCE * size
+    here, node = distance <= _TOLERANCE * size, np.asarray(node)
     scale = np.abs(data).max() if data.size else 0.0
     jumps = np.abs(data[here] - dofs[node[here]]).max(1) > 1e-6 * scale
     if jumps.any():

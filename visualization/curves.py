@@ -1,0 +1,121 @@
+"""The course of a training run: losses, validation errors and the learning rate against the epoch."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from ..errors import FileError, InputError
+from .figure import save
+from .mesh import TAG_COLOURS
+
+_CLOCKS = ("step", "epoch", "seconds", "time")
+_RATE = "lr"
+
+
+def plot_losses(metrics: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Draw every number that a run's ``metrics.jsonl`` logs, on a logarithmic axis, to a PNG file.
+
+    The abscissa is the epoch, or the step where several rows belong to one epoch. Training curves are dashed; the learning rate has
+    an axis of its own below.
+
+    Raises:
+        FileError: the log is missing or damaged, or the picture cannot be written. A row cut off at the end is left out.
+        InputError: the log has no rows with numbers.
+    """
+    rows = read_rows(metrics)
+    names = list(dict.fromkeys(key for row in rows for key, value in row.items() if key not in _CLOCKS and _is_number(value)))
+    curves = {name: _curve(rows, name, _clock(rows)) for name in names}
+    if not curves:
+        raise InputError(f"{metrics} has no numbers to draw yet; let the run finish an epoch.")
+    has_rate = _RATE in curves
+    figure = Figure(figsize=(7, 4.4 if has_rate else 3.6), layout="constrained")
+    axes = figure.subplots(1 + has_rate, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + has_rate])[:, 0]
+    for colour, name in zip(TAG_COLOURS * len(names), [name for name in names if name != _RATE], strict=False):
+        _draw(axes[0], *curves[name], name, colour)
+    axes[0].set_ylabel("loss, relative error")
+    if axes[0].lines:
+        axes[0].legend(frameon=False, fontsize=9)
+    if has_rate:
+        _draw(axes[1], *curves[_RATE], _RATE, "#555555")
+        axes[1].set_ylabel("learning rate")
+        figure.align_ylabels()
+    axes[-1].set_xlabel(_clock(rows))
+    axes[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    for ax in axes:
+        _number_decades(ax)
+    save(figure, path)
+
+
+def read_rows(path: str | os.PathLike) -> list[dict]:
+    """The complete rows of a JSON Lines file.
+
+    Raises:
+        FileError: the file is missing, or a row other than the last is not JSON.
+    """
+    if not Path(path).is_file():
+        raise FileError(f"The log {path} does not exist. Correct the path, or train first.")
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise FileError(f"Line {number} of {path} is not JSON ({error}). Delete the line, or train again.") from error
+        rows.append(row)
+    return rows
+
+
+def _clock(rows: list[dict]) -> str:
+    epochs = [row["epoch"] for row in rows if "epoch" in row]
+    one_row_each = len(epochs) > 0 and len(set(epochs)) == len(epochs)
+    return "epoch" if one_row_each or not any("step" in row for row in rows) else "step"
+
+
+def _curve(rows: list[dict], name: str, clock: str) -> tuple[np.ndarray, np.ndarray]:
+    points = [(row.get(clock, i), row[name]) for i, row in enumerate(rows, start=1) if _is_number(row.get(name))]
+    x, y = np.array(points, dtype=float).T
+    return x, y
+
+
+def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str) -> None:
+    label = _label(name)
+    if not (y > 0).any():
+        label += " (zero throughout)" if (y == 0).all() else " (not positive)"
+    style = "--" if name.startswith("train") else "-"
+    marker = "o" if len(x) <= 30 else None
+    ax.plot(x, np.where(y > 0, y, np.nan), style, color=colour, label=label, linewidth=1.5, marker=marker, markersize=3)
+    if (y > 0).any():
+        ax.set_yscale("log")
+    ax.grid(visible=True, color="#dddddd", linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _number_decades(ax: Axes) -> None:
+    """Readable numbers on a logarithmic axis: 1, 2, 5 on a short one, powers of ten on a long one."""
+    if ax.get_yscale() != "log":
+        return
+    low, high = ax.get_ylim()
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    if high < 200 * low:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _label(name: str) -> str:
+    """``valid_relative_l2`` as "validation: relative L2"."""
+    for prefix, phase in (("valid_", "validation: "), ("train_", "training: "), ("test_", "test: ")):
+        name = name.replace(prefix, phase, 1) if name.startswith(prefix) else name
+    words = name.replace("_", " ").split()
+    return " ".join(word.upper() if word in ("l2", "h1", "mse", "rmse") else word for word in words)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
