@@ -5,6 +5,7 @@ from .discretization_file import load
 from .export import export
 from .export_mesh import boundary_tags
 from .forms import Residual, compile_form
+from .gmsh_geometry import gmsh_mesh
 from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
@@ -27,6 +28,7 @@ __all__ = [
     "boundary_tags",
     "compile_form",
     "export",
+    "gmsh_mesh",
     "interpolation",
     "load",
     "mesh_hierarchy",

@@ -39,14 +39,19 @@ def read_mesh(path: str | os.PathLike, tags: str | None = None, comm: Any = None
     path = Path(path)
     if not path.is_file():
         raise FileError(f"The mesh {path} does not exist. Correct the path, or make the mesh first.")
-    arrays = from_meshio(_parse(path), tags, str(path))
-    check_mesh(arrays, str(path))
+    return read_checked(path, str(path), tags, comm)
+
+
+def read_checked(path: Path, origin: str, tags: str | None = None, comm: Any = None) -> Any:
+    """:func:`read_mesh` for a file that exists; the messages speak of ``origin``."""
+    arrays = from_meshio(_parse(path, origin), tags, origin)
+    check_mesh(arrays, origin)
     if path.suffix.lower() == ".msh":
-        return _to_firedrake(path, arrays, str(path), comm)
+        return _to_firedrake(path, arrays, origin, comm)
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "mesh.msh"
         write_gmsh(converted, arrays)
-        return _to_firedrake(converted, arrays, str(path), comm)
+        return _to_firedrake(converted, arrays, origin, comm)
 
 
 def mesh_hierarchy(mesh: Any, refinements: int) -> list[Any]:
@@ -78,51 +83,51 @@ def _to_firedrake(path: Path, arrays: MeshArrays, origin: str, comm: Any) -> Any
     return mesh
 
 
-def _parse(path: Path) -> meshio.Mesh:
+def _parse(path: Path, origin: str) -> meshio.Mesh:
     formats = ["gmsh"] if path.suffix.lower() == ".msh" else meshio.extension_to_filetypes.get(path.suffix.lower(), [])
     if not formats:
         known = ", ".join(sorted(meshio.extension_to_filetypes))
-        raise FileError(f"The format of the mesh {path} is unknown; the suffix must be one of {known}.")
+        raise FileError(f"The format of the mesh {origin} is unknown; the suffix must be one of {known}.")
     if formats == ["gmsh"]:
-        _check_sections(path)
+        _check_sections(path, origin)
     try:
         return getattr(meshio, formats[0].replace("-", "_")).read(str(path))
     except MemoryError:
         raise
     # The readers of fifty formats fail on a damaged file with whatever error their parser happens to meet.
     except Exception as error:
-        raise FileError(f"The mesh {path} cannot be read as {formats[0]}: it is truncated, damaged or of another format "
+        raise FileError(f"The mesh {origin} cannot be read as {formats[0]}: it is truncated, damaged or of another format "
                         f"({type(error).__name__}: {error}). Export it again.") from error
 
 
-def _check_sections(path: Path) -> None:
+def _check_sections(path: Path, origin: str) -> None:
     """Refuse a gmsh file that was cut off or lost lines: PETSc aborts on one."""
     lines = path.read_bytes().split(b"\n")
     marks = [i for i, line in enumerate(lines) if _SECTION.match(line)]
     if not marks or lines[marks[0]].strip() != b"$MeshFormat":
-        raise FileError(f"{path} is not a gmsh file: it does not start with $MeshFormat. Correct the suffix, or export it again.")
+        raise FileError(f"{origin} is not a gmsh file: it does not start with $MeshFormat. Correct the suffix, or export it again.")
     sections = {}
     for start, end in zip(marks[::2], marks[1::2] + [0] * (len(marks) % 2), strict=True):
         name = lines[start].strip().decode()[1:]
         if lines[end].strip() != f"$End{name}".encode():
-            raise FileError(f"The mesh {path} is truncated: its section ${name} is not closed. Export it again.")
+            raise FileError(f"The mesh {origin} is truncated: its section ${name} is not closed. Export it again.")
         sections[name] = lines[start + 1 : end]
     if missing := {"Nodes", "Elements"} - set(sections):
-        raise FileError(f"The mesh {path} is truncated: it has no ${' and no $'.join(sorted(missing))}. Export it again.")
+        raise FileError(f"The mesh {origin} is truncated: it has no ${' and no $'.join(sorted(missing))}. Export it again.")
     version, binary = sections["MeshFormat"][0].split()[:2]
     if version not in (b"2.2", b"4.1"):
-        raise FileError(f"{path} is in gmsh's format {version.decode()}; only 2.2 and 4.1 are read. Use -format msh41.")
+        raise FileError(f"{origin} is in gmsh's format {version.decode()}; only 2.2 and 4.1 are read. Use -format msh41.")
     if binary == b"0":
         for name in ("Nodes", "Elements"):
-            _check_length(path, name, sections[name], version)
+            _check_length(origin, name, sections[name], version)
 
 
-def _check_length(path: Path, name: str, lines: list[bytes], version: bytes) -> None:
+def _check_length(origin: str, name: str, lines: list[bytes], version: bytes) -> None:
     """A text section must have as many lines as its first one announces: entries, and in format 4.1 the heads of its blocks."""
     head = [int(word) if word.isdigit() else 0 for word in lines[0].split()] if lines else []
     blocks, entries = head[:2] if len(head) > 1 else [0, *head, 0][:2]
     # Format 4.1 lists the numbers of a block's nodes before their coordinates.
     lines_each = 2 if name == "Nodes" and version == b"4.1" else 1
     if len(lines) != 1 + blocks + lines_each * entries:
-        raise FileError(f"The mesh {path} is damaged: its section ${name} announces {entries} entries, "
+        raise FileError(f"The mesh {origin} is damaged: its section ${name} announces {entries} entries, "
                         f"but its {len(lines)} lines cannot hold just these. Export it again.")

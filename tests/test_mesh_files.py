@@ -1,5 +1,6 @@
 """Meshes from files: what Firedrake gets is the mesh of the file with its names, and what cannot be one is refused in words."""
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import meshio
 import numpy as np
 import pytest
 from thalweg import fem
-from thalweg.errors import FileError, InputError
+from thalweg.errors import FileError, InputError, MissingPackageError
 
 MESHES = Path(fem.__file__).parents[1] / "data" / "meshes"
 PLATE = MESHES / "plate_with_hole.msh"
@@ -279,3 +280,61 @@ def test_several_tag_arrays_must_be_chosen_from(tmp_path):
     assert set(fem.boundary_tags(fem.read_mesh(path, tags="marker"))) == {"1", "2", "3", "4"}
     with pytest.raises(InputError, match="no integer cell data 'side'"):
         fem.read_mesh(path, tags="side")
+
+
+def annulus(gmsh):
+    occ = gmsh.model.occ
+    ring, _ = occ.cut([(2, occ.addDisk(0, 0, 0, 1, 1))], [(2, occ.addDisk(0, 0, 0, 0.4, 0.4))])
+    occ.synchronize()
+    edges = gmsh.model.getBoundary(ring, oriented=False)
+    for (dim, curve), name in zip(sorted(edges, key=lambda e: gmsh.model.occ.getMass(*e)), ("inner", "outer"), strict=True):
+        gmsh.model.addPhysicalGroup(dim, [curve], name=name)
+    gmsh.model.addPhysicalGroup(2, [tag for _, tag in ring], name="ring")
+
+
+def test_a_gmsh_geometry_becomes_a_mesh_with_its_names():
+    pytest.importorskip("gmsh")
+    coarse, fine = fem.gmsh_mesh(annulus, size=0.3), fem.gmsh_mesh(annulus, size=0.1)
+    assert set(fem.boundary_tags(coarse)) == {"inner", "outer"}
+    assert list(coarse.region_names) == ["ring"]
+    for name, radius in (("inner", 0.4), ("outer", 1)):
+        error = [abs(perimeter(mesh, name) / (2 * np.pi * radius) - 1) for mesh in (coarse, fine)]
+        assert error[1] < error[0] < 0.05
+    assert fine.num_cells() > 5 * coarse.num_cells()
+
+
+def test_a_geo_file_gives_the_committed_mesh(plate):
+    pytest.importorskip("gmsh")
+    mesh = fem.gmsh_mesh(PLATE.with_suffix(".geo"))
+    assert fem.boundary_tags(mesh) == fem.boundary_tags(plate)
+    assert perimeter(mesh, "hole") == pytest.approx(perimeter(plate, "hole"), rel=1e-3)
+
+
+def test_gmsh_geometries_without_a_region_or_without_a_shape_are_refused(tmp_path):
+    pytest.importorskip("gmsh")
+
+    def nameless(gmsh):
+        annulus(gmsh)
+        gmsh.model.removePhysicalGroups([(2, 3)])
+
+    with pytest.raises(InputError, match="names boundary parts but no region"):
+        fem.gmsh_mesh(nameless)
+    (tmp_path / "broken.geo").write_text("Plane Surface(1) = {7};")
+    with pytest.raises(InputError, match=r"broken\.geo: gmsh failed"):
+        fem.gmsh_mesh(tmp_path / "broken.geo")
+
+
+def test_an_error_in_the_geometry_is_the_callers_own():
+    pytest.importorskip("gmsh")
+    with pytest.raises(ZeroDivisionError):
+        fem.gmsh_mesh(lambda gmsh: 1 / 0)
+
+
+def test_without_gmsh_the_command_that_installs_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gmsh", None)
+    with pytest.raises(MissingPackageError, match="pip install gmsh"):
+        fem.gmsh_mesh(annulus)
+    with pytest.raises(FileError, match="does not exist"):
+        fem.gmsh_mesh("nowhere.geo")
+    with pytest.raises(InputError, match="positive"):
+        fem.gmsh_mesh(annulus, size=0)
