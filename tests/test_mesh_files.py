@@ -1,5 +1,6 @@
 """Meshes from files: what Firedrake gets is the mesh of the file with its names, and what cannot be one is refused in words."""
 
+import runpy
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -338,3 +339,26 @@ def test_without_gmsh_the_command_that_installs_it_is_named(monkeypatch):
         fem.gmsh_mesh("nowhere.geo")
     with pytest.raises(InputError, match="positive"):
         fem.gmsh_mesh(annulus, size=0)
+
+
+def example(name):
+    path = Path(fem.__file__).parents[1] / "examples" / f"{name}.py"
+    return runpy.run_path(str(path))["main"]
+
+
+def test_example_with_a_gmsh_file(tmp_path):
+    largest, finer = (example("mesh_from_gmsh_file")(path, tmp_path) for path in (PLATE, MESHES / "plate_with_hole_fine.msh"))
+    assert largest == pytest.approx(finer, rel=0.02)
+    assert largest < 0.0737, "u grows with the domain, and that is its value on the whole unit square"
+    assert {path.name for path in tmp_path.iterdir()} == {"mesh.png", "solution.png", "solution.vtu"}
+
+
+def test_example_with_another_format(tmp_path):
+    # The narrowing takes 0.4 times the area under exp(-4 x^2).
+    assert example("mesh_from_other_formats")(folder=tmp_path) == pytest.approx(4 - 0.4 * np.sqrt(np.pi) / 2, abs=2e-3)
+
+
+def test_example_with_gmsh(tmp_path):
+    pytest.importorskip("gmsh")
+    exact = 3 * np.pi / 4 - 4 / 3 * np.pi * 0.2**3
+    assert example("mesh_with_gmsh")(folder=tmp_path) == pytest.approx(exact, rel=0.05)

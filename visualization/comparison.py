@@ -13,7 +13,7 @@ from .fields import plot_boundary_field, plot_field, value_range
 from .figure import save
 
 _SHARED = ("reference", "prediction")
-_WIDTH = 10.0  # inches
+_WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
 _AROUND = (0.35, 1.2)  # inches beside and above a panel's domain: numbers, title, colour bar
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
@@ -48,8 +48,9 @@ def plot_comparison(
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     extent = np.ptp(space.mesh.points, axis=0)
-    height = (_WIDTH / columns - _AROUND[0]) * extent[1] / extent[0] + _AROUND[1]
-    figure = Figure(figsize=(_WIDTH, rows * height + (0.3 if title else 0)), layout="constrained")
+    width = min(_WIDTH / columns, _WIDEST)
+    height = (width - _AROUND[0]) * extent[1] / extent[0] + _AROUND[1]
+    figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     shared = [value_range(*panel) for name, panel in panels.items() if _is_shared(name)]
     common = (min(low for low, _ in shared), max(high for _, high in shared)) if shared else None
