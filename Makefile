@@ -11,7 +11,7 @@ run: install
 	$(BIN)/thalweg plot run=outputs/quickstart
 
 test: install lint
-	$(BIN)/python -m pytest
+	$(BIN)/pytest
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,9 +2,9 @@
 
 import logging
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ..configuration import build
 from ..data import generate
 from ..errors import InputError
 
@@ -16,9 +16,9 @@ def run(config: DictConfig) -> None:
     wanted = config.num_samples if config.num_samples is not None else sum(split.values())
     if not isinstance(wanted, int) or wanted < 1:
         raise InputError(f"num_samples must be a positive number of samples, not {wanted!r}.")
-    problem = instantiate(config.problem, _convert_="all")
     resolved = OmegaConf.to_container(config.problem, resolve=True)
     assert isinstance(resolved, dict)
+    problem = build(resolved)
     folder = generate(
         problem, config.data.folder, wanted, config.seed, config.data.samples_per_shard, resolved, config.data.dtype
     )

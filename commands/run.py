@@ -7,12 +7,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
+from ..configuration import build
 from ..data import FieldDataset
 from ..data.dataset import DISCRETIZATION, field_spaces
 from ..errors import FileError, InputError
 from ..fem import Discretization, load
 from ..operators import Operator, load_operator
-from ..operators.build import build, read_identity
+from ..operators.files import read_identity
 from ..storage import atomic
 from ..training import Checkpoints, Metric
 

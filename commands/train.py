@@ -5,13 +5,12 @@ import shutil
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ..configuration import build
 from ..data import FieldDataset
 from ..errors import InputError
 from ..operators import build_operator
-from ..operators.build import build
 from ..training import Checkpoints, MetricsLog, Settings, Trainer
 from .run import choose_device, split_range, write_config
 
@@ -40,8 +39,8 @@ def run(config: DictConfig) -> float:
         train,
         valid,
         loss=build(nodes["training"]["loss"], disc),
-        make_optimizer=instantiate(config.training.optimizer),
-        make_scheduler=instantiate(config.training.schedule),
+        make_optimizer=build(nodes["training"]["optimizer"]),
+        make_scheduler=build(nodes["training"]["schedule"]),
         metrics=build(nodes["training"]["metrics"], disc),
         settings=Settings(seed=config.seed, **nodes["training"]["loop"]),
         folder=folder,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..fem import load
-from ..progress import progress
+from ..progress_bar import progress
 from .dataset import DISCRETIZATION, Provenance, Shard, shards, write_shard
 
 if TYPE_CHECKING:

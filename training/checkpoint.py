@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import FileError, FingerprintError, InputError
 from ..operators import Operator, load_weights, save_operator
-from ..operators.build import read_identity
+from ..operators.files import read_identity
 from ..storage import atomic, unwritable
 
 STATE = "training_state.pt"

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..data import FieldDataset
 from ..errors import DivergedError, InputError
 from ..operators import Operator
-from ..progress import progress as show_progress
+from ..progress_bar import progress as show_progress
 from .checkpoint import Checkpoints
 from .log import MetricsLog
 from .metrics import Metric, accumulate, finish

@@ -1,16 +1,15 @@
-"""Operators from plain configurations, and their files: safetensors for the weights, JSON for everything else."""
+"""Operators built from configurations, and their files: safetensors for the weights, JSON for everything else."""
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..configuration import build
 from ..errors import FileError, InputError
 from ..fem import Discretization
 from ..storage import atomic
@@ -18,46 +17,6 @@ from .operator import Operator
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "operator.json"
-
-#: Nodes that stand for parts of the discretization.
-_REFERENCES: dict[str, Callable[[Discretization, Any], Any]] = {
-    "_space_": lambda disc, name: disc[name],
-    "_hierarchy_": lambda disc, names: disc.hierarchy(*names),
-    "_transfer_": lambda disc, names: disc.transfer(*names),
-}
-
-
-def build(config: Any, disc: Discretization) -> Any:
-    """Make what a configuration describes: ``{"_target_": "thalweg.operators.SPON", "encoder": {...}, ...}``.
-
-    ``_target_`` names a class or function that is called with the node's other entries, built first. ``{"_space_": "V"}``,
-    ``{"_hierarchy_": ["V", "V1"]}`` and ``{"_transfer_": ["Q", "V"]}`` stand for parts of the discretization.
-
-    Raises:
-        InputError: the target does not exist or does not take these arguments, or a reference names nothing.
-    """
-    if isinstance(config, list):
-        return [build(node, disc) for node in config]
-    if not isinstance(config, Mapping):
-        return config
-    if len(config) == 1 and (reference := _REFERENCES.get(next(iter(config)))):
-        return reference(disc, next(iter(config.values())))
-    arguments = {key: build(node, disc) for key, node in config.items() if key != "_target_"}
-    if "_target_" not in config:
-        return arguments
-    target = config["_target_"]
-    module, _, name = target.rpartition(".")
-    try:
-        factory = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"The configuration's _target_ {target!r} does not exist ({error}). Give the full name of a class, such as "
-            "thalweg.operators.SPON."
-        ) from error
-    try:
-        return factory(**arguments)
-    except TypeError as error:
-        raise InputError(f"{target} does not accept the configured arguments {', '.join(arguments)} ({error}).") from error
 
 
 def build_operator(config: Mapping, disc: Discretization) -> Operator:

@@ -1,0 +1,54 @@
+"""Objects from plain configurations: how YAML becomes problems, operators, losses and optimisers."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .fem import Discretization
+
+#: Nodes that stand for parts of the discretization.
+_REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
+    "_space_": lambda disc, name: disc[name],
+    "_hierarchy_": lambda disc, names: disc.hierarchy(*names),
+    "_transfer_": lambda disc, names: disc.transfer(*names),
+}
+
+
+def build(config: Any, disc: "Discretization | None" = None) -> Any:
+    """Make what a configuration describes: ``{"_target_": "thalweg.operators.SPON", "encoder": {...}, ...}``.
+
+    ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the call
+    is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}`` and
+    ``{"_transfer_": ["Q", "V"]}`` stand for parts of the discretization.
+
+    Raises:
+        InputError: the target does not exist or does not take these arguments, or a reference names nothing.
+    """
+    if isinstance(config, list):
+        return [build(node, disc) for node in config]
+    if not isinstance(config, Mapping):
+        return config
+    if len(config) == 1 and (reference := _REFERENCES.get(next(iter(config)))):
+        return reference(disc, next(iter(config.values())))
+    arguments = {key: build(node, disc) for key, node in config.items() if key not in ("_target_", "_partial_")}
+    if "_target_" not in config:
+        return arguments
+    target = config["_target_"]
+    module, _, name = target.rpartition(".")
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"The configuration's _target_ {target!r} does not exist ({error}). Give the full name of a class, such as "
+            "thalweg.operators.SPON."
+        ) from error
+    try:
+        inspect.signature(factory).bind_partial(**arguments)
+    except TypeError as error:
+        raise InputError(f"{target} does not accept the configured arguments {', '.join(arguments)} ({error}).") from error
+    return partial(factory, **arguments) if config.get("_partial_") else factory(**arguments)

@@ -1,0 +1,187 @@
+"""What a user gets wrong is answered in one paragraph that names the remedy, and nothing that was written is lost."""
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from small import SMALL, configuration
+
+from thalweg.commands import evaluate, generate, predict, train
+from thalweg.errors import FileError, FingerprintError, InputError
+from thalweg.storage import atomic
+
+
+def thalweg(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "thalweg", *arguments], capture_output=True, text=True)
+
+
+def assert_explained(done: subprocess.CompletedProcess, *fragments: str) -> None:
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    message = [line for line in done.stderr.splitlines() if line.startswith("thalweg ")]
+    assert len(message) == 1, done.stderr
+    for fragment in fragments:
+        assert fragment in message[0]
+
+
+@pytest.fixture
+def copy(dataset: Path, tmp_path: Path) -> Path:
+    """A copy of the data set to damage."""
+    shutil.copytree(dataset / "data", tmp_path / "data")
+    return tmp_path
+
+
+def test_a_misspelt_key_is_answered_with_the_nearest_one():
+    assert_explained(thalweg("train", *SMALL, "training.loop.epohcs=3"), "Did you mean 'training.loop.epochs'")
+
+
+def test_an_unknown_experiment_is_answered_with_those_there_are():
+    assert_explained(thalweg("generate", "experiment=quikstart"), "quikstart", "quickstart")
+
+
+def test_a_missing_run_is_named():
+    assert_explained(thalweg("evaluate"), "Missing mandatory value: run")
+    assert_explained(thalweg("evaluate", "run=nowhere"), "nowhere holds no run", "outputs/quickstart")
+
+
+def test_an_unknown_verb_is_wrong_usage():
+    done = thalweg("trian")
+    assert done.returncode == 2
+    assert "Did you mean 'train'" in done.stderr
+
+
+def test_unknown_tags_are_answered_with_those_of_the_mesh(tmp_path: Path):
+    overrides = ["problem.dirichlet=[left,inlet]", f"data.folder={tmp_path}"]
+    assert_explained(thalweg("generate", *SMALL, *overrides), "'inlet'", "'notch'", "'hole'")
+
+
+def test_a_missing_mesh_file_is_named(tmp_path: Path):
+    with pytest.raises(FileError, match=r"absent\.msh does not exist"):
+        generate.run(configuration("generate", tmp_path, f"problem.mesh={tmp_path}/absent.msh"))
+
+
+def test_a_truncated_mesh_file_is_told_from_a_whole_one(tmp_path: Path):
+    from thalweg.solvers.problem import resolve_mesh
+
+    text = resolve_mesh("plate_with_hole.msh").read_text()
+    (tmp_path / "cut.msh").write_text(text[: len(text) // 2])
+    with pytest.raises(FileError, match="truncated"):
+        generate.run(configuration("generate", tmp_path, f"problem.mesh={tmp_path}/cut.msh"))
+
+
+def test_data_of_another_mesh_are_refused(copy: Path):
+    with pytest.raises(FingerprintError, match="another discretization"):
+        generate.run(configuration("generate", copy, "problem.refinements=0", "num_samples=64"))
+
+
+def test_a_shard_of_another_mesh_is_refused(copy: Path):
+    with h5py.File(copy / "data/samples-000016-000032.h5", "r+") as file:
+        file.attrs["fingerprint"] = "0" * 64
+    with pytest.raises(FingerprintError, match="samples-000016-000032"):
+        train.run(configuration("train", copy))
+
+
+@pytest.mark.parametrize("name", ["samples-000016-000032.h5", "discretization.h5"])
+def test_a_truncated_hdf5_file_is_named(name: str, copy: Path):
+    os.truncate(copy / "data" / name, 10_000)
+    with pytest.raises(FileError, match=rf"{name} cannot be read: it is truncated"):
+        train.run(configuration("train", copy))
+
+
+def test_missing_samples_are_counted(copy: Path):
+    (copy / "data/samples-000016-000032.h5").unlink()
+    with pytest.raises(FileError, match="24 of the 32 samples"):
+        train.run(configuration("train", copy))
+
+
+def test_nan_in_the_data_is_located(copy: Path):
+    with h5py.File(copy / "data/samples-000016-000032.h5", "r+") as file:
+        file["fields/u"][11, 0, 5] = np.nan
+    with pytest.raises(InputError, match=r"'u' in .*samples-000016-000032\.h5 contains NaN or infinity in sample 27"):
+        train.run(configuration("train", copy))
+
+
+def test_a_run_is_not_overwritten_unasked(trained: Path, dataset: Path):
+    with pytest.raises(InputError, match="resume=true"):
+        train.run(configuration("train", dataset))
+    assert (trained / "checkpoints/best.json").exists()
+
+
+def test_the_checkpoint_of_another_operator_is_refused(trained: Path, dataset: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path / "run")
+    overrides = [f"data.folder={dataset / 'data'}", "resume=true", "operator.processor.channels=4"]
+    with pytest.raises(InputError, match="holds the weights of another operator"):
+        train.run(configuration("train", tmp_path, *overrides))
+
+
+def test_a_checkpoint_of_another_discretization_is_refused(trained: Path, copy: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(copy / "data")
+    generate.run(configuration("generate", copy, "problem.mesh=plate_with_hole_fine.msh", "problem.refinements=0", "num_samples=2"))
+    overrides = [f"run={tmp_path / 'run'}", "batch_size=2"]
+    config = tmp_path / "run/config.yaml"
+    config.write_text(config.read_text().replace(str(trained.parent / "data"), str(copy / "data")))
+    with pytest.raises(FingerprintError, match="another discretization"):
+        evaluate.run(configuration("evaluate", tmp_path, *overrides))
+
+
+def test_a_damaged_checkpoint_is_named(trained: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path / "run")
+    for weights in (tmp_path / "run").rglob("weights.safetensors"):
+        os.truncate(weights, 100)
+    with pytest.raises(FileError, match=r"weights\.safetensors cannot be read"):
+        evaluate.run(configuration("evaluate", tmp_path, f"run={tmp_path / 'run'}"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("{f: 'sin(q)', g: 0}", "unknown name 'q'"),
+        ("{f: 'sin(', g: 0}", "is not understood"),
+        ("{f: '1/(x-x)', g: 0}", "is not finite"),
+        ("{h: 0}", "no field 'h'; they have 'f', 'g', 'u'"),
+        ("{f: 0}", "needs the field 'g'"),
+        ("{f: absent.h5, g: 0}", "absent.h5"),
+    ],
+)
+def test_wrong_inputs_of_a_prediction_are_explained(inputs: str, message: str, trained: Path, tmp_path: Path):
+    config = configuration("predict", tmp_path, f"run={trained}", f"inputs={inputs}", f"output={tmp_path / 'u.vtu'}")
+    with pytest.raises((InputError, FileError), match=message):
+        predict.run(config)
+    assert not (tmp_path / "u.vtu").exists()
+
+
+def test_a_write_that_fails_leaves_earlier_shards_whole(copy: Path):
+    before = {path: path.read_bytes() for path in (copy / "data").iterdir()}
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(FileError, match=r"samples-000056-000072\.h5 could not be written"):
+            generate.run(configuration("generate", copy, "num_samples=72"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in (copy / "data").iterdir()} == before
+    generate.run(configuration("generate", copy, "num_samples=72"))
+    assert (copy / "data/samples-000056-000072.h5").exists()
+
+
+def test_a_full_disk_is_called_so_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "file"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileError, match=r"disk is full.*Free some space"), atomic(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
