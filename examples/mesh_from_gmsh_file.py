@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import firedrake as fd
-import torch
-
 import thalweg
+import torch
 from thalweg import fem, visualization
 
 SHIPPED = Path(thalweg.__file__).parent / "data" / "meshes" / "plate_with_hole.msh"

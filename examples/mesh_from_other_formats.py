@@ -10,7 +10,6 @@ from pathlib import Path
 import firedrake as fd
 import meshio
 import numpy as np
-
 from thalweg import fem
 
 

@@ -6,7 +6,6 @@
 from pathlib import Path
 
 import firedrake as fd
-
 from thalweg import fem, visualization
 
 
@@ -34,7 +33,7 @@ def main(folder="outputs/examples", size=0.2):
     volume = fd.assemble(1.0 * fd.dx(domain=mesh))
     print(f"{space.mesh}; volume {volume:.4f}")
 
-    x, y, z = space.points.T
+    _, y, z = space.points.T
     visualization.write_vtu(Path(folder) / "pipe.vtu", space, {"profile": 1 - 4 * (y**2 + z**2)})
     return volume
 
