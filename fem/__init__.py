@@ -11,6 +11,7 @@ from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
 from .mixed import MixedSpace
 from .observation import Observation
+from .projection import L2Projection, MassSolver
 from .space import Element, Space
 from .sparse import SparseMatrix
 from .transfer import interpolation, point_evaluation
@@ -19,6 +20,8 @@ __all__ = [
     "Discretization",
     "Element",
     "Hierarchy",
+    "L2Projection",
+    "MassSolver",
     "Mesh",
     "MixedSpace",
     "Observation",

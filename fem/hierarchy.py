@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..errors import InputError
+from .projection import L2Projection
 from .space import Space
 from .sparse import SparseMatrix
 
@@ -39,6 +40,15 @@ class Hierarchy(nn.Module):
         P = self.prolongations[level]
         assert isinstance(P, SparseMatrix)
         return P
+
+    def restriction(self, level: int) -> SparseMatrix:
+        """Of functionals, such as residuals, from ``level`` to the coarser ``level + 1``: the transposed prolongation."""
+        return self.prolongation(level).T
+
+    def l2_restriction(self, level: int) -> L2Projection:
+        """Of functions from ``level`` to the coarser ``level + 1``: M_c⁻¹ Pᵀ M_f, the L2 projection where the spaces are nested."""
+        P, M = self.prolongation(level), self[level].mass
+        return L2Projection(self[level + 1], SparseMatrix(P.to_scipy().T @ M.to_scipy(), P.val.dtype))
 
     @property
     def grid_complexity(self) -> float:
