@@ -1,5 +1,6 @@
 """Inputs, reference, prediction and error of one sample, side by side."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +15,6 @@ from .figure import save
 
 _SHARED = ("reference", "prediction")
 _WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
-_AROUND = (0.35, 1.2)  # inches beside and above a panel's domain: numbers, title, colour bar
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
 _FIELD, _ERROR, _SIGNED_ERROR = "viridis", "magma_r", "RdBu_r"
@@ -47,9 +47,9 @@ def plot_comparison(
     panels = {name: field if isinstance(field, tuple) else (space, field) for name, field in fields.items()}
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    extent = np.ptp(space.mesh.points, axis=0)
+    extents = [np.ptp(V.mesh.points, axis=0) for V, _ in panels.values()]
     width = min(_WIDTH / columns, _WIDEST)
-    height = (width - _AROUND[0]) * extent[1] / extent[0] + _AROUND[1]
+    height = (width - 0.35) * max(extent[1] / extent[0] for extent in extents) + 1.15 + 0.07 * width
     figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     shared = [value_range(*panel) for name, panel in panels.items() if _is_shared(name)]
@@ -66,7 +66,7 @@ def plot_comparison(
             ax.tick_params(labelleft=False)
         bar = figure.colorbar(drawn, ax=ax, location="bottom", aspect=18, pad=0.02)
         ticks = np.linspace(*drawn.get_clim(), 3)
-        bar.set_ticks(list(ticks), labels=[f"{0 if abs(x) < 1e-9 * np.ptp(ticks) else x:.3g}" for x in ticks])
+        bar.set_ticks(list(ticks), labels=_numbers(ticks))
         bar.set_label(_quantity(name, V, panels), fontsize=8)
         bar.ax.tick_params(labelsize=8, length=2)
         bar.outline.set_visible(False)
@@ -91,6 +91,12 @@ def _scale(
     bound = max(abs(low), abs(high))
     # The interpolant of a magnitude may dip below zero a little.
     return ((0.0, bound), _ERROR) if low >= -0.1 * high else ((-bound, bound), _SIGNED_ERROR)
+
+
+def _numbers(ticks: np.ndarray) -> list[str]:
+    """To a hundredth of their range, so that a nearly vanishing one reads 0."""
+    decimals = 2 - math.floor(math.log10(np.ptp(ticks)))
+    return [f"{round(x, decimals) + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks]
 
 
 def _quantity(name: str, space: Space, panels: Iterable[str]) -> str:

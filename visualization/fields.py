@@ -126,7 +126,7 @@ def _draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:
     """One arrow in each box of a regular grid that the domain meets, at the point nearest to the middle of the box."""
     low, extent = points.min(0), np.ptp(points, axis=0)
     size = extent.max() / _ARROWS
-    box = np.floor((points - low) / size)
+    box = np.minimum(np.floor((points - low) / size), np.ceil(extent / size - 1e-9) - 1)
     distance = np.linalg.norm(points - low - (box + 0.5) * size, axis=1)
     order = np.lexsort((distance, box[:, 1], box[:, 0]))
     _, first = np.unique(box[order], axis=0, return_index=True)
