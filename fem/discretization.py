@@ -115,7 +115,9 @@ class Discretization(nn.Module):
         for mesh in self.meshes:
             on_mesh = [repr(space).replace("\n", "\n    ") for space in self._spaces() if space.mesh is mesh]
             lines.append("\n    ".join([f"  {mesh}", *on_mesh]))
-        parts = {kind: ", ".join(getattr(self, kind)) for kind in ("transfers", "derivatives", "products", "observations", "forms")}
+        parts = {
+            kind: ", ".join(getattr(self, kind)) for kind in ("transfers", "derivatives", "products", "observations", "forms")
+        }
         lines.extend(f"  {kind}: {names}" for kind, names in parts.items() if names)
         lines.extend("  " + repr(self.hierarchy(*chain)).replace("\n", "\n  ") for chain in self._chains())
         return "\n".join(lines)
@@ -157,15 +159,20 @@ def _fingerprint(spaces: Iterable[Space]) -> str:
     digest = hashlib.sha256()
     for space in sorted(spaces, key=lambda s: s.name):
         digest.update(f"{space.name}: {space.element}".encode())
-        arrays = (space.cell_nodes.cpu().numpy(), space.mesh.cells, _quantized(space.mesh.points))
+        points, span = space.mesh.points, _span(space.mesh.points)
+        digest.update(f"{span:.6e}".encode())
+        arrays = (space.cell_nodes.cpu().numpy(), space.mesh.cells, _quantized(points, span))
         digest.update(b"".join(np.ascontiguousarray(array, dtype=np.int64).tobytes() for array in arrays))
     return digest.hexdigest()
 
 
-def _quantized(points: np.ndarray) -> np.ndarray:
+def _span(points: np.ndarray) -> float:
+    return float(np.ptp(points, axis=0).max(initial=0)) or 1.0
+
+
+def _quantized(points: np.ndarray, span: float) -> np.ndarray:
     """Coordinates to a millionth of the mesh, so that a last-bit difference of two compilers does not separate equal meshes.
 
     The offset keeps the simple fractions of regular meshes away from the edges of the intervals.
     """
-    span = np.ptp(points, axis=0).max(initial=0) or 1.0
     return np.floor(points / span * 2**20 + 0.381966)
