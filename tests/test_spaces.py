@@ -64,12 +64,8 @@ def dofs(u):
 
 def norm(u, kind):
     """The norm by Firedrake's own assembly."""
-    derivative = {
-        "L2": 0,
-        "H1": fd.grad,
-        "Hdiv": fd.div,
-        "Hcurl": fd.curl if u.function_space().mesh().geometric_dimension == 3 else fd.rot,
-    }
+    curl = fd.curl if u.function_space().mesh().geometric_dimension == 3 else fd.rot
+    derivative = {"H1": fd.grad, "Hdiv": fd.div, "Hcurl": curl}
     square = fd.inner(u, u) * fd.dx
     if kind != "L2":
         square += fd.inner(derivative[kind](u), derivative[kind](u)) * fd.dx
@@ -223,9 +219,18 @@ def test_fingerprint_changes_with_mesh_element_and_numbering_only():
         assert other.fingerprint != fingerprint
         with pytest.raises(FingerprintError, match="Generate the data"):
             other.require_fingerprint(fingerprint, "The data set")
-    moved = fd.UnitSquareMesh(3, 2)
-    moved.coordinates.dat.data[:] *= 1.01
-    assert fem.export({"V": fd.FunctionSpace(moved, "CG", 1)}).fingerprint == fem.export({"V": P1}).fingerprint
+
+
+@pytest.mark.parametrize(
+    "move", [lambda x: 1.01 * x, lambda x: x + 0.01, lambda x: x[:, ::-1]], ids=["scaled", "shifted", "flipped"]
+)
+def test_fingerprint_belongs_to_the_coordinates(move):
+    mesh = MESHES["triangle"]()
+    fingerprint = fem.export({"V": fd.FunctionSpace(mesh, "CG", 1)}).fingerprint
+    mesh.coordinates.dat.data[:] = mesh.coordinates.dat.data_ro * (1 + 1e-15)
+    assert fem.export({"V": fd.FunctionSpace(mesh, "CG", 1)}).fingerprint == fingerprint
+    mesh.coordinates.dat.data[:] = move(mesh.coordinates.dat.data_ro).copy()
+    assert fem.export({"V": fd.FunctionSpace(mesh, "CG", 1)}).fingerprint != fingerprint
 
 
 @pytest.fixture(scope="module")
