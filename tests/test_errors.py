@@ -125,7 +125,9 @@ def test_the_checkpoint_of_another_operator_is_refused(trained: Path, dataset: P
 def test_a_checkpoint_of_another_discretization_is_refused(trained: Path, copy: Path, tmp_path: Path):
     shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(copy / "data")
-    generate.run(configuration("generate", copy, "problem.mesh=plate_with_hole_fine.msh", "problem.refinements=0", "num_samples=2"))
+    generate.run(
+        configuration("generate", copy, "problem.mesh=plate_with_hole_fine.msh", "problem.refinements=0", "num_samples=2")
+    )
     overrides = [f"run={tmp_path / 'run'}", "batch_size=2"]
     config = tmp_path / "run/config.yaml"
     config.write_text(config.read_text().replace(str(trained.parent / "data"), str(copy / "data")))

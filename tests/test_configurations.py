@@ -1,0 +1,98 @@
+"""Every configuration composes, and every object it describes can be made."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from small import configuration
+
+from thalweg.configuration import build
+from thalweg.data.dataset import DISCRETIZATION
+from thalweg.errors import InputError
+from thalweg.fem import load
+from thalweg.operators import SPON, Operator, build_operator
+from thalweg.solvers import Problem
+from thalweg.training import Settings
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+VERBS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "base")
+GROUPS = {
+    str(path.parent.relative_to(CONF)): sorted(p.stem for p in path.parent.glob("*.yaml"))
+    for path in CONF.rglob("*.yaml")
+    if path.parent != CONF and "hydra" not in path.parts
+}
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+EXPERIMENTS = GROUPS["experiment"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_composes(verb: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        assert compose(verb)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_of_every_group_composes(group: str, option: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("train", overrides=["experiment=quickstart", f"{group}={option}"])
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_makes_its_problem_and_its_operator(experiment: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("train", overrides=[f"experiment={experiment}"])
+    nodes = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(nodes, dict)
+    problem = build(nodes["problem"])
+    assert isinstance(problem, Problem)
+    disc = problem.export()
+    operator = build_operator(nodes["operator"], disc)
+    assert isinstance(operator, Operator)
+    build(nodes["training"]["loss"], disc)
+    assert build(nodes["training"]["metrics"], disc)
+    optimizer = build(nodes["training"]["optimizer"])(operator.parameters())
+    build(nodes["training"]["schedule"])(optimizer, total_steps=10)
+    Settings(seed=0, **nodes["training"]["loop"])
+
+
+@pytest.mark.parametrize("schedule", GROUPS["training/schedule"])
+def test_every_schedule_ends_low(schedule: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("train", overrides=["experiment=quickstart", f"training/schedule={schedule}"])
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = build(OmegaConf.to_container(config.training.schedule))(optimizer, total_steps=100)
+    for _ in range(100):
+        optimizer.step()
+        scheduler.step()
+    assert scheduler.get_last_lr()[0] < 0.01
+
+
+@pytest.fixture
+def operator_config(dataset: Path) -> dict:
+    config = OmegaConf.to_container(configuration("train", dataset).operator, resolve=True)
+    assert isinstance(config, dict)
+    return config
+
+
+def test_an_operator_knows_its_configuration(dataset: Path, operator_config: dict):
+    disc = load(dataset / "data" / DISCRETIZATION)
+    operator = build_operator(operator_config, disc)
+    assert isinstance(operator, SPON)
+    assert operator.config == operator_config
+    assert operator.fingerprint == disc.fingerprint
+
+
+def test_wrong_targets_and_arguments_are_named(dataset: Path, operator_config: dict):
+    disc = load(dataset / "data" / DISCRETIZATION)
+    operator_config["processor"]["chanels"] = 3
+    with pytest.raises(InputError, match=r"MultigridProcessor does not accept .*chanels"):
+        build_operator(operator_config, disc)
+    operator_config["_target_"] = "thalweg.operators.SPOON"
+    del operator_config["processor"]["chanels"]
+    with pytest.raises(InputError, match=r"thalweg\.operators\.SPOON' does not exist"):
+        build_operator(operator_config, disc)
+    with pytest.raises(InputError, match=r"'W'.*'V', 'V1', 'V2'"):
+        build({"space": {"_space_": "W"}}, disc)
