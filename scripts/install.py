@@ -90,7 +90,7 @@ BUILD_TOOLS = ["pip", "setuptools>=77", "wheel", "numpy", "cython", "pybind11", 
 
 # In the order of their dependencies. What stands between two sources is installed, as wheels, before the second.
 PETSC = Source("petsc", "3.26.0", 5, {"PETSC_CONFIGURE_OPTIONS": PETSC_CONFIGURE_OPTIONS})
-PETSC4PY = Source("petsc4py", "3.26.0", 4, {"CC": "mpicc"})
+PETSC4PY = Source("petsc4py", "3.26.0", 4, {"CC": "mpicc"}, relocate=True)
 SUPERMESH = Source("libsupermesh", "2026.3", 0.5, isolated=True, relocate=True)
 H5PY = Source("h5py", "3.16.0", 2, {"CC": "mpicc", "HDF5_MPI": "ON", "HDF5_INCLUDEDIR": HDF5_INCLUDE, "HDF5_LIBDIR": HDF5_LIB})
 FIREDRAKE = Source("firedrake", "2026.10.0", 1.5, relocate=True)
