@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import report
 import torch
+
 from thalweg import fem
 from thalweg.fem.firedrake import firedrake
 

@@ -1,16 +1,71 @@
 """Variational forms from across the field, each on a small mesh with random fields: what a form compiler has to get right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from firedrake import *
+from firedrake import (
+    CellDiameter,
+    CellNormal,
+    CellSize,
+    CellVolume,
+    Circumradius,
+    Constant,
+    FacetArea,
+    FacetNormal,
+    FiniteElement,
+    Function,
+    FunctionSpace,
+    Identity,
+    Mesh,
+    PeriodicIntervalMesh,
+    PeriodicUnitSquareMesh,
+    SpatialCoordinate,
+    TensorFunctionSpace,
+    TestFunction,
+    TestFunctions,
+    UnitCubeMesh,
+    UnitDiskMesh,
+    UnitIcosahedralSphereMesh,
+    UnitIntervalMesh,
+    UnitSquareMesh,
+    VectorFunctionSpace,
+    as_vector,
+    atan2,
+    avg,
+    conditional,
+    cross,
+    curl,
+    det,
+    diff,
+    div,
+    dot,
+    dS,
+    ds,
+    dx,
+    exp,
+    grad,
+    inner,
+    jump,
+    ln,
+    max_value,
+    outer,
+    sin,
+    split,
+    sqrt,
+    sym,
+    tanh,
+    tr,
+    triangle,
+    variable,
+)
 
 
 class Case(NamedTuple):
     form: object
     spaces: dict
-    constants: dict = {}
+    constants: Mapping = MappingProxyType({})
 
 
 CASES: dict[str, Callable[[], Case]] = {}

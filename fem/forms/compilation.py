@@ -63,5 +63,5 @@ def compile_form(form: Any, disc: "Discretization") -> Residual:
         if len(which):
             kernels.append(build_kernel(part, Bindings(part.mesh, kind, which).sorted(), spaces, pool))
     residual = Residual(arguments, test, [kernel for kernel in kernels if kernel], pool.arrays)
-    matrix = next(iter(disc.spaces.values())).mass.val
-    return residual.to(device=matrix.device, dtype=matrix.dtype)
+    like = disc[next(iter(disc.spaces))].mass.val
+    return residual.to(device=like.device, dtype=like.dtype)

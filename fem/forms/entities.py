@@ -19,13 +19,13 @@ def entities(mesh: Any, integral_type: str, subdomain: Any, marked: tuple[int, .
     """
     if data is not None:
         return np.asarray(data.indices)
-    try:
-        subset = mesh.topology.measure_set(integral_type, subdomain, {integral_type: marked} if marked else None)
-    except LookupError as error:
+    if not isinstance(subdomain, str) and subdomain not in (known := _known_tags(mesh, integral_type)):
         measure = MEASURES[integral_type]
-        known = _known_tags(mesh, integral_type)
-        raise InputError(f"The form integrates over {measure}({subdomain}), but the mesh has no such tag. "
-                         f"It has {', '.join(map(str, known)) or 'none'} for {measure}.") from error
+        raise InputError(
+            f"The form integrates over {measure}({subdomain}), but the mesh has no such tag. "
+            f"It has {', '.join(map(str, known)) or 'none'} for {measure}."
+        )
+    subset = mesh.topology.measure_set(integral_type, subdomain, {integral_type: marked} if marked else None)
     indices = getattr(subset, "indices", None)
     return np.arange(subset.size) if indices is None else np.array(indices)
 

@@ -82,20 +82,23 @@ def _preprocessed(form: Any) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
     """What :func:`tsfc.driver.compile_integral` prepares for each integral, up to the translation of its integrand."""
     from finat.ufl import MixedElement
     from firedrake.parameters import parameters
-    from tsfc import driver, ufl_utils
+    from tsfc import driver
     from tsfc.kernel_interface.common import set_quad_rule
     from tsfc.kernel_interface.firedrake_loopy import KernelBuilder
-    from ufl.domain import extract_domains
+    from tsfc.ufl_utils import compute_form_data
 
     options = driver.preprocess_parameters(parameters["form_compiler"].copy())
     mixed = tuple(c for c in form.coefficients() if type(c.ufl_element()) is MixedElement)
-    data = ufl_utils.compute_form_data(form, coefficients_to_split=mixed, complex_mode=False)
-    (mesh,) = extract_domains(form)
+    data: Any = compute_form_data(form, coefficients_to_split=mixed, complex_mode=False)
+    mesh: Any = form.ufl_domain()
     arguments = data.preprocessed_form.arguments()
+    integral: Any
     for integral in data.integral_data:
         if integral.integral_type not in MEASURES:
-            raise InputError(f"The form has an integral over {integral.integral_type!r}; those that can be compiled are over "
-                             f"{', '.join(MEASURES.values())}.")
+            raise InputError(
+                f"The form has an integral over {integral.integral_type!r}; those that can be compiled are over "
+                f"{', '.join(MEASURES.values())}."
+            )
         info = driver.TSFCIntegralDataInfo(
             domain=mesh,
             integral_type=integral.integral_type,
@@ -111,7 +114,7 @@ def _preprocessed(form: Any) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
         for setter in ("entity_numbers", "entity_orientations", "coordinates", "cell_orientations", "cell_sizes"):
             getattr(builder, f"set_{setter}")([mesh])
         for term in integral.integrals:
-            options_here = {**options, **term.metadata()}
+            options_here = {**options, **dict(term.metadata() or {})}
             functions = [*arguments, builder.coordinate(mesh), *integral.integral_coefficients]
             set_quad_rule(options_here, mesh.ufl_cell(), integral.integral_type, functions)
             yield data, integral, builder, options_here["quadrature_rule"], term.integrand()
@@ -131,7 +134,9 @@ def _subdomain_data(form: Any, integral: Any) -> Any:
     given = form.subdomain_data().get(integral.domain, {}).get(integral.integral_type, ())
     data = [item for item in given if item is not None]
     if len(data) > 1:
-        raise InputError("The form has integrals with different subdomain_data of one measure. Compile each as a form of its own.")
+        raise InputError(
+            "The form has integrals with different subdomain_data of one measure. Compile each as a form of its own."
+        )
     return data[0] if data else None
 
 
@@ -158,20 +163,24 @@ def _translate(
             if isinstance(terminal, TSFCConstantMixin):
                 if terminal in owners:
                     return self.symbol("constant", owners[terminal][0], 0, mt)
-                return gem.Literal(np.reshape(terminal.dat.data_ro, terminal.ufl_shape))
+                return gem.Literal(_value(terminal))
             if isinstance(terminal, Coefficient) and terminal in owners:
                 return self.symbol("field", *owners[terminal], mt)
             return super().modified_terminal(o)
 
         def symbol(self, kind: str, owner: str, part: int, mt: Any) -> Any:
             restriction = mt.restriction if kind != "constant" else None
-            symbol = Placeholder(kind, owner, part, restriction, mt.local_derivatives, mt.expr.ufl_shape, mt.terminal, self.context)
+            symbol = Placeholder(
+                kind, owner, part, restriction, mt.local_derivatives, mt.expr.ufl_shape, mt.terminal, self.context
+            )
             target.placeholders.setdefault(symbol.name, symbol)
             return gem.Variable(symbol.name, symbol.shape)
 
         def cell_avg(self, o: Any) -> Any:
-            raise InputError("Averages over cells and facets (cell_avg, facet_avg) cannot be compiled. Interpolate or project the "
-                             "quantity into a space of degree 0, and pass that function.")
+            raise InputError(
+                "Averages over cells and facets (cell_avg, facet_avg) cannot be compiled. Interpolate or project the "
+                "quantity into a space of degree 0, and pass that function."
+            )
 
         facet_avg = cell_avg
 
@@ -182,10 +191,14 @@ def _translate(
     target.expressions.append(translated)
 
 
+def _value(constant: Any) -> np.ndarray:
+    return np.reshape(constant.dat.data_ro, constant.ufl_shape)
+
+
 def tabulation(symbol: Placeholder) -> tuple[Any, tuple]:
     """The values of all basis functions of a placeholder's space at the quadrature points: a GEM tensor, and its basis indices."""
-    import gem
     import ufl
+    from gem.optimise import constant_fold_zero
     from tsfc import fem
     from tsfc.modified_terminals import ModifiedTerminal
     from ufl.domain import extract_unique_domain
@@ -195,4 +208,4 @@ def tabulation(symbol: Placeholder) -> tuple[Any, tuple]:
     mt = ModifiedTerminal(None, basis, symbol.derivatives, symbol.restriction, True)
     multiindex = symbol.context.create_element(space.ufl_element()).get_indices()
     context = fem.PointSetContext(**symbol.context.config, argument_multiindices=(multiindex,))
-    return gem.optimise.constant_fold_zero([fem.translate_argument(basis, mt, context)])[0], multiindex
+    return constant_fold_zero([fem.translate_argument(basis, mt, context)])[0], multiindex

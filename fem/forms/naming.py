@@ -18,24 +18,33 @@ def check_form(form: Any) -> None:
     from firedrake.utils import complex_mode
     from ufl.algorithms.analysis import extract_type
     from ufl.classes import BaseFormOperator, ComplexValue, Imag
-    from ufl.domain import extract_domains
+    from ufl.equation import Equation
 
     if not isinstance(form, ufl.Form):
-        hint = " Of an equation, pass the left-hand side minus the right-hand side." if isinstance(form, ufl.equation.Equation) else ""
+        hint = " Of an equation, pass the left-hand side minus the right-hand side." if isinstance(form, Equation) else ""
         raise InputError(f"A {type(form).__name__} was given, but only a ufl.Form, a sum of integrals, can be compiled.{hint}")
     arguments = form.arguments()
     if len(arguments) > 1:
-        raise InputError(f"The form has {len(arguments)} arguments: it stands for a matrix, but only forms with one test function and "
-                         "functionals can be compiled. Replace the trial function by a coefficient (ufl.action(form, u)); the action of a "
-                         "Jacobian is torch.func.jvp of the compiled residual.")
+        raise InputError(
+            f"The form has {len(arguments)} arguments: it stands for a matrix, but only forms with one test function and "
+            "functionals can be compiled. Replace the trial function by a coefficient (ufl.action(form, u)); the action of a "
+            "Jacobian is torch.func.jvp of the compiled residual."
+        )
     if complex_mode or extract_type(form, ComplexValue) or extract_type(form, Imag):
-        raise InputError("The form has complex values, but compiled forms are real. Split it into its real and its imaginary part.")
+        raise InputError(
+            "The form has complex values, but compiled forms are real. Split it into its real and its imaginary part."
+        )
     if operators := extract_type(form, BaseFormOperator):
-        raise InputError(f"The form contains the operator {type(next(iter(operators))).__name__}, which cannot be compiled. "
-                         "Interpolate first, and pass the result as a coefficient.")
-    if len(extract_domains(form)) > 1:
-        raise InputError(f"The form lives on {len(extract_domains(form))} meshes, but its fields must share one. "
-                         "Interpolate the fields of other meshes with a transfer first.")
+        raise InputError(
+            f"The form contains the operator {type(next(iter(operators))).__name__}, which cannot be compiled. "
+            "Interpolate first, and pass the result as a coefficient."
+        )
+    meshes = form.ufl_domains()
+    if len(meshes) > 1:
+        raise InputError(
+            f"The form lives on {len(meshes)} meshes, but its fields must share one. "
+            "Interpolate the fields of other meshes with a transfer first."
+        )
 
 
 def named_coefficients(form: Any) -> dict[Any, str]:
@@ -50,8 +59,10 @@ def named_coefficients(form: Any) -> dict[Any, str]:
     named.update({c: c.name for c in extract_firedrake_constants(form) if c.name != f"constant_{c.count()}"})
     names = list(named.values())
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"Several coefficients of the form are called {', '.join(map(repr, repeated))}. Give each a name of its own: "
-                         "Function(V, name=...), Constant(value, name=...).")
+        raise InputError(
+            f"Several coefficients of the form are called {', '.join(map(repr, repeated))}. Give each a name of its own: "
+            "Function(V, name=...), Constant(value, name=...)."
+        )
     return named
 
 

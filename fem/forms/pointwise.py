@@ -32,15 +32,15 @@ def build_kernel(part: Integrand, bindings: Bindings, spaces: Mapping[str, Any],
     tables = {key: Tables(_subspaces(spaces[key[1]])[key[2]], symbols, points, bindings) for key, symbols in sides.items()}
     evaluate = Evaluator(bindings)
     # Whether it pays to multiply out products of geometry and fields is found by counting both ways.
-    written = [_Pointwise(part, tables, evaluate, expand) for expand in (True, False)]
+    written = [_Pointwise(part, tables, evaluate, len(bindings.which), expand) for expand in (True, False)]
     best = min(written, key=lambda pointwise: pointwise.writer.cost)
     return best.kernel(spaces, pool) if best.outputs else None
 
 
 class _Pointwise:
-    def __init__(self, part: Integrand, tables: Mapping[tuple, Tables], evaluate: Evaluator, expand: bool):
+    def __init__(self, part: Integrand, tables: Mapping[tuple, Tables], evaluate: Evaluator, entities: int, expand: bool):
         self.part, self.tables = part, tables
-        self.entities = len(evaluate.bindings.which)
+        self.entities = entities
         self.algebra = Algebra(expand)
         self.jets: dict[tuple, dict[tuple, Jet]] = {}
         self.constants: dict[tuple, None] = {}
@@ -52,7 +52,7 @@ class _Pointwise:
         linear = scalars.sum(scalars(expression) for expression in part.expressions)
         linear = scalars.sum({test and self._representative(*test): p} for test, p in linear.items())
         shapes = {key: (jet.table.shape[1], self.entities) for side in self.jets.values() for key, jet in side.items()}
-        shapes.update({key: (1, 1) for key in self.constants})
+        shapes.update(dict.fromkeys(self.constants, (1, 1)))
         self.writer = Writer(self.algebra, shapes)
         self.outputs = {test: self.writer.polynomial(p) for test, p in linear.items()}
 
@@ -75,7 +75,9 @@ class _Pointwise:
             entities=self.entities,
             points=len(weights),
             fields=tuple(fields),
-            constants=tuple((self.part.placeholders[name].owner, self._flat(name, position)) for name, position in self.constants),
+            constants=tuple(
+                (self.part.placeholders[name].owner, self._flat(name, position)) for name, position in self.constants
+            ),
             program=self.writer.finish(list(self.outputs.values()), [pool.add(array) for array in self.writer.arrays]),
             tests=tuple(tests),
             weights="" if tests else pool.add(weights),

@@ -47,7 +47,9 @@ class Residual(nn.Module):
         InputError: an argument is missing, unknown, or has the wrong shape or dtype.
     """
 
-    def __init__(self, arguments: Sequence[Argument], test: Argument | None, kernels: Sequence[Kernel], arrays: Mapping[str, np.ndarray]):
+    def __init__(
+        self, arguments: Sequence[Argument], test: Argument | None, kernels: Sequence[Kernel], arrays: Mapping[str, np.ndarray]
+    ):
         super().__init__()
         self.arguments = {argument.name: argument for argument in arguments}
         self.test = test
@@ -69,8 +71,10 @@ class Residual(nn.Module):
             batch_shape = torch.broadcast_shapes(*batch_shapes.values())
         except RuntimeError as error:
             listed = ", ".join(f"{name}: {tuple(shape)}" for name, shape in batch_shapes.items())
-            raise InputError(f"The leading axes of the arguments do not broadcast against each other: {listed}. Give every field and "
-                             "constant the same batch axes, or none.") from error
+            raise InputError(
+                f"The leading axes of the arguments do not broadcast against each other: {listed}. Give every field and "
+                "constant the same batch axes, or none."
+            ) from error
         columns = {name: self._columns(name, t, batch_shapes[name], batch_shape) for name, t in tensors.items()}
         fields = {name: t for name, t in columns.items() if self.arguments[name].is_field}
         constants = {name: t for name, t in columns.items() if not self.arguments[name].is_field}
@@ -108,8 +112,10 @@ class Residual(nn.Module):
             if value.shape[value.ndim - rank :] != argument.shape or value.ndim < rank:
                 raise InputError(f"{name!r} has shape {tuple(value.shape)}, which does not end in {argument.shape}. {expected}")
             if value.dtype != self.dtype:
-                raise InputError(f"{name!r} is {value.dtype}, but the form is held in {self.dtype}. Convert the one with "
-                                 f"`{name}.to({self.dtype})` or the other with `.to({value.dtype})`.")
+                raise InputError(
+                    f"{name!r} is {value.dtype}, but the form is held in {self.dtype}. Convert the one with "
+                    f"`{name}.to({self.dtype})` or the other with `.to({value.dtype})`."
+                )
             tensors[name] = value
         return tensors
 

@@ -84,7 +84,9 @@ class Scalars:
                 condition, zero = chosen.get(None, Polynomial()), Polynomial()
                 if condition.is_constant and isinstance(condition.constant, float):
                     return yes if condition.constant else no
-                return {t: a.atom("call", "where", condition, yes.get(t, zero), no.get(t, zero)) for t in dict.fromkeys((*yes, *no))}
+                return {
+                    t: a.atom("call", "where", condition, yes.get(t, zero), no.get(t, zero)) for t in dict.fromkeys((*yes, *no))
+                }
         operands = [self(child, (), binding).get(None, Polynomial()) for child in node.children]
         return _plain(self._function(node, kind, operands))
 
@@ -102,8 +104,10 @@ class Scalars:
             case "MinValue" | "MaxValue" | "LogicalAnd" | "LogicalOr" | "LogicalNot":
                 return a.atom("call", kind, *operands)
         name = getattr(node, "name", kind)
-        raise InputError(f"The form uses {name!r} of a field, which has no batched counterpart. The functions that have one are "
-                         f"{', '.join(sorted(set(FUNCTIONS) - {'real', 'conj'}))}, powers, minima, maxima and conditionals.")
+        raise InputError(
+            f"The form uses {name!r} of a field, which has no batched counterpart. The functions that have one are "
+            f"{', '.join(sorted(set(FUNCTIONS) - {'real', 'conj'}))}, powers, minima, maxima and conditionals."
+        )
 
     def sum(self, terms: Iterable[Linear]) -> Linear:
         collected: dict[Test, list[Polynomial]] = {}
@@ -128,8 +132,10 @@ class Scalars:
     def _is_geometric(self, node: Any) -> bool:
         if node not in self._geometric:
             named = getattr(node, "name", None)
-            self._geometric[node] = named not in self.leaves and named not in self.tests and all(
-                self._is_geometric(child) for child in (*node.children, *getattr(node, "indirect_children", ()))
+            self._geometric[node] = (
+                named not in self.leaves
+                and named not in self.tests
+                and all(self._is_geometric(child) for child in (*node.children, *getattr(node, "indirect_children", ())))
             )
         return self._geometric[node]
 

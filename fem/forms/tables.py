@@ -153,6 +153,7 @@ def _table(evaluate: Evaluator, tensor: Any, basis: tuple, points: Sequence, gro
 
 def _variables(tensor: Any) -> set[str]:
     """Names of the variables in a GEM expression, those in its indices too."""
-    import gem
+    from gem import Variable
+    from gem.node import traversal
 
-    return {node.name for node in gem.node.traversal((tensor,)) if isinstance(node, gem.Variable)}
+    return {node.name for node in traversal((tensor,)) if isinstance(node, Variable)}

@@ -94,8 +94,9 @@ class Evaluator:
     def _delta(self, node: Any) -> Value:
         i, j = node.i, node.j
         if isinstance(i, int) or isinstance(j, int):
-            i, j = (j, i) if isinstance(i, int) else (i, j)
-            return Value((np.arange(i.extent) == j).astype(float)[None], (i,))
+            index: Any
+            index, value = (j, i) if isinstance(i, int) else (i, j)
+            return Value((np.arange(index.extent) == value).astype(float)[None], (index,))
         return Value(np.eye(i.extent, j.extent)[None], (i, j))
 
     def _componenttensor(self, node: Any) -> Value:
