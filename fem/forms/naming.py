@@ -15,14 +15,20 @@ def check_form(form: Any) -> None:
         InputError: with what came, and what to do.
     """
     import ufl
-    from firedrake.utils import complex_mode
-    from ufl.algorithms.analysis import extract_type
-    from ufl.classes import BaseFormOperator, ComplexValue, Imag
     from ufl.equation import Equation
 
     if not isinstance(form, ufl.Form):
         hint = " Of an equation, pass the left-hand side minus the right-hand side." if isinstance(form, Equation) else ""
         raise InputError(f"A {type(form).__name__} was given, but only a ufl.Form, a sum of integrals, can be compiled.{hint}")
+    _check_integrals(form)
+
+
+def _check_integrals(form: Any) -> None:
+    from firedrake.utils import complex_mode
+    from ufl.algorithms.analysis import extract_type
+    from ufl.classes import BaseFormOperator, ComplexValue, Imag
+    from ufl.domain import extract_domains
+
     arguments = form.arguments()
     if len(arguments) > 1:
         raise InputError(
@@ -39,7 +45,7 @@ def check_form(form: Any) -> None:
             f"The form contains the operator {type(next(iter(operators))).__name__}, which cannot be compiled. "
             "Interpolate first, and pass the result as a coefficient."
         )
-    meshes = form.ufl_domains()
+    meshes = list(extract_domains(form) or ())
     if len(meshes) > 1:
         raise InputError(
             f"The form lives on {len(meshes)} meshes, but its fields must share one. "
