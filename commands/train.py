@@ -39,11 +39,11 @@ def run(config: DictConfig) -> float:
         train,
         valid,
         loss=build(nodes["training"]["loss"], disc),
-        make_optimizer=build(nodes["training"]["optimizer"]),
-        make_scheduler=build(nodes["training"]["schedule"]),
-        metrics=build(nodes["training"]["metrics"], disc),
         settings=Settings(seed=config.seed, **nodes["training"]["loop"]),
         folder=folder,
+        metrics=build(nodes["training"]["metrics"], disc),
+        make_optimizer=build(nodes["training"]["optimizer"]),
+        make_scheduler=build(nodes["training"]["schedule"]),
     )
     parameters = sum(parameter.numel() for parameter in operator.parameters())
     log.info("training %s with %d parameters on %d samples, on %s", type(operator).__name__, parameters, len(train), device)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from ..progress_bar import progress as show_progress
 from .checkpoint import Checkpoints
 from .log import MetricsLog
 from .metrics import Metric, accumulate, finish
+from .schedule import one_cycle
 
 log = logging.getLogger("thalweg")
+
+_ADAMW = partial(torch.optim.AdamW, lr=5e-3)
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ class Trainer:
 
     Args:
         operator, train, valid, loss: all on one device.
+        folder: where ``metrics.jsonl`` and ``checkpoints/`` go.
+        metrics: validation metrics by name; the first decides which checkpoint is best. The loss by default.
         make_optimizer: from parameters to an optimiser.
         make_scheduler: from an optimiser and ``total_steps`` to a schedule that is stepped after every batch.
-        metrics: validation metrics by name; the first decides which checkpoint is best.
     """
 
     def __init__(
@@ -60,15 +65,15 @@ class Trainer:
         operator: Operator,
         train: FieldDataset,
         valid: FieldDataset,
-        loss: nn.Module,
-        make_optimizer: Callable[..., Optimizer],
-        make_scheduler: Callable[..., LRScheduler],
-        metrics: Mapping[str, Metric],
+        loss: Metric,
         settings: Settings,
         folder: str | os.PathLike,
+        metrics: Mapping[str, Metric] | None = None,
+        make_optimizer: Callable[..., Optimizer] = _ADAMW,
+        make_scheduler: Callable[..., LRScheduler] = one_cycle,
     ):
         self.operator, self.train, self.valid, self.loss = operator, train, valid, loss
-        self.metrics, self.settings = metrics, settings
+        self.metrics, self.settings = metrics or {"loss": loss}, settings
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(operator.parameters())

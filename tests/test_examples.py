@@ -1,0 +1,17 @@
+"""Every example runs, at a small size, and its number is right."""
+
+import runpy
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def example(name: str) -> dict:
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def test_quickstart(tmp_path: Path):
+    result = example("quickstart")["main"](samples=60, epochs=3, folder=str(tmp_path))
+    assert result["boundary_error"] == 0.0
+    assert result["relative_h1"] < 0.8
+    assert result["num_samples"] == 12
