@@ -70,7 +70,7 @@ def from_meshio(mesh: meshio.Mesh, tags: str | None, origin: str) -> MeshArrays:
 
 
 def write_gmsh(path: Path, mesh: MeshArrays) -> None:
-    """Write a gmsh file (MSH 2.2, text) with the mesh's tags and names as physical groups."""
+    """Write a gmsh file (MSH 2.2, binary) with the mesh's tags and names as physical groups."""
     points = np.zeros((len(mesh.points), 3))
     points[:, : mesh.points.shape[1]] = mesh.points
     tags = [mesh.markers.astype(np.int32), mesh.regions.astype(np.int32)]
@@ -85,7 +85,7 @@ def write_gmsh(path: Path, mesh: MeshArrays) -> None:
         cell_data={key: [tags[i] for i in kept] for key in ("gmsh:physical", "gmsh:geometrical")},
         field_data=names,
     )
-    meshio.gmsh.write(str(path), gmsh, fmt_version="2.2", binary=False)
+    meshio.gmsh.write(str(path), gmsh, fmt_version="2.2", binary=True)
 
 
 def _cell_type(mesh: meshio.Mesh, origin: str) -> str:

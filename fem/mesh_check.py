@@ -24,6 +24,7 @@ _CORNERS = {
     "hexahedron": np.array([[1, 3, 4], [2, 0, 5], [3, 1, 6], [0, 2, 7], [7, 5, 0], [4, 6, 1], [5, 7, 2], [6, 4, 3]]),
 }
 
+_FAR = 1e50  # no mesh reaches so far, and determinants would overflow
 _FLAT = 1e-10  # a corner whose Jacobian is below this fraction of the product of its edges has no volume
 
 
@@ -41,8 +42,8 @@ def check_mesh(mesh: MeshArrays, origin: str) -> None:
 
 
 def _check_points(mesh: MeshArrays, origin: str) -> None:
-    if not np.isfinite(mesh.points).all():
-        raise InputError(f"{origin} has points whose coordinates are not finite. Export the mesh again.")
+    if not (np.abs(mesh.points) < _FAR).all():
+        raise InputError(f"{origin} has points whose coordinates are not finite, or beyond {_FAR:g}. Export the mesh again.")
     used = np.zeros(len(mesh.points), dtype=bool)
     used[mesh.cells] = True
     if not used.all():

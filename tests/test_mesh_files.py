@@ -9,6 +9,7 @@ import firedrake as fd
 import meshio
 import numpy as np
 import pytest
+
 from thalweg import fem
 from thalweg.errors import FileError, InputError, MissingPackageError
 
@@ -128,6 +129,61 @@ def test_gmsh_versions_give_the_same_mesh(tmp_path, version, binary, plate):
     meshio.gmsh.write(path, gmsh, fmt_version=version, binary=binary)
     again = fem.read_mesh(path)
     assert perimeter(again, "hole") == pytest.approx(perimeter(plate, "hole"))
+
+
+def two_triangles(curve_groups):
+    """The unit square in gmsh's format 4.1; its surface is in no physical group, its bottom edge in the given ones."""
+    return f"""$MeshFormat
+4.1 0 8
+$EndMeshFormat
+$PhysicalNames
+2
+1 5 "bottom"
+1 6 "cold side"
+$EndPhysicalNames
+$Entities
+0 1 1 0
+1 0 0 0 1 0 0 {curve_groups} 0
+1 0 0 0 1 1 0 0 0
+$EndEntities
+$Nodes
+1 4 10 40
+2 1 0 4
+10
+20
+30
+40
+0 0 0
+1 0 0
+1 1 0
+0 1 0
+$EndNodes
+$Elements
+2 3 1 3
+1 1 1 1
+1 10 20
+2 1 2 2
+2 10 20 30
+3 10 30 40
+$EndElements
+"""
+
+
+def test_regions_need_no_physical_group_and_names_may_have_spaces(tmp_path):
+    path = tmp_path / "square.msh"
+    path.write_text(two_triangles("1 6"))
+    mesh = fem.read_mesh(path)
+    assert mesh.boundary_names == {"cold side": 6}
+    assert mesh.region_names == {}
+    x, y = fd.SpatialCoordinate(mesh)
+    assert fd.assemble((x + y) * fd.ds(6, domain=mesh)) == pytest.approx(1 / 2)
+
+
+def test_a_boundary_with_two_names_is_refused(tmp_path):
+    path = tmp_path / "square.msh"
+    path.write_text(two_triangles("2 5 6"))
+    with pytest.raises(InputError, match=r"several physical groups \('bottom', 'cold side'\)"):
+        fem.read_mesh(path)
 
 
 def test_an_outdated_gmsh_format_is_refused(tmp_path):
