@@ -76,7 +76,7 @@ def _tabulate(t: Tabulation, field: Tensor, arrays: Callable[[str], Tensor]) -> 
     block, nodes, entities = dofs.shape
     batch = field.shape[-1]
     x = field.index_select(0, dofs.view(-1)).view(block, nodes, entities * batch)
-    values = _product(arrays(t.table), x, t.groups, batch).view(-1, entities, batch)
+    values = _product(arrays(t.table), x, t.groups, batch).reshape(-1, entities, batch)
     if t.order:
         values = values.index_select(1, arrays(t.order))
     # One split instead of many slices: its derivative is one concatenation.
@@ -96,7 +96,7 @@ def _test(
         values = values.index_select(1, arrays(t.order))
     x = values.view(t.block, -1, shape[0] * shape[1])
     y = _product(arrays(t.table).mT, x, t.groups, shape[1])
-    return residual.index_add(0, arrays(t.dofs).view(-1), y.view(-1, shape[1]))
+    return residual.index_add(0, arrays(t.dofs).view(-1), y.reshape(-1, shape[1]))
 
 
 def _product(tables: Tensor, x: Tensor, groups: tuple[int, ...], batch: int) -> Tensor:
