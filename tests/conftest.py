@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from small import configuration
 
 # Small tensors gain nothing from threads, and several processes that wait for one another's lose much.

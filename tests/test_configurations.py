@@ -6,8 +6,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
-from small import configuration
 
+from small import configuration
 from thalweg.configuration import build
 from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import InputError

@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from small import SMALL, configuration
 
+from small import SMALL, configuration
 from thalweg.commands import evaluate, generate, predict, train
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.storage import atomic

@@ -9,6 +9,7 @@ import meshio
 import numpy as np
 import pytest
 import torch
+
 from small import SMALL
 from thalweg.commands.run import Run
 

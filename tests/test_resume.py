@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from small import SMALL
 from thalweg.training import Checkpoints
 

@@ -116,6 +116,5 @@ def test_boundary_data_vanish_inside_and_reach_the_solution_exactly():
 def test_natural_conditions_hold_where_no_tag_is_given():
     problem = Poisson("plate_with_hole.msh", ["left"], degree=2, refinements=1)
     V = problem.spaces["V"]
-    x, _ = fd.SpatialCoordinate(V.mesh())
     u = problem.solve({"f": fd.Function(V), "g": fd.Function(V).assign(3)})["u"]
     assert np.abs(u.dat.data_ro - 3).max() < 1e-10
