@@ -6,6 +6,7 @@ from .export import export
 from .export_mesh import boundary_tags
 from .forms import Residual, compile_form
 from .gmsh_geometry import gmsh_mesh
+from .grid import grid_interpolation
 from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
@@ -32,6 +33,7 @@ __all__ = [
     "compile_form",
     "export",
     "gmsh_mesh",
+    "grid_interpolation",
     "interpolation",
     "load",
     "mesh_hierarchy",

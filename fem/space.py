@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import scipy.sparse
 import torch
 from torch import Tensor, nn
 
@@ -148,19 +149,31 @@ class Space(nn.Module):
         Raises:
             InputError: the values have another shape, or the element's dofs cannot be evaluated at points.
         """
+        self._require_dual()
+        values = f(self.dual_points)
+        n, shape = len(self.dual_points), self.element.value_shape
+        if tuple(values.shape[values.ndim - 1 - len(shape) :]) != (n, *shape):
+            raise InputError(f"The function's values have shape {tuple(values.shape)}; {self.name!r} needs (..., {n}, *{shape}).")
+        values = values.reshape(*values.shape[: values.ndim - 1 - len(shape)], n * self.element.value_size)
+        return values if self.dual is None else self.dual(values)
+
+    def dual_matrix(self) -> scipy.sparse.csr_matrix:
+        """Matrix from values at the dual points, components innermost, to dofs; the identity for nodal elements.
+
+        Raises:
+            InputError: the element's dofs cannot be evaluated at points.
+        """
+        self._require_dual()
+        return scipy.sparse.csr_matrix(scipy.sparse.eye(self.num_dofs)) if self.dual is None else self.dual.to_scipy()
+
+    def _require_dual(self) -> None:
         if not self.element.is_nodal and self.dual is None:
             raise InputError(
                 f"Functions cannot be interpolated into {self.name!r} ({self.element}). Interpolate them into a Lagrange "
                 "space, and transfer or project from there."
             )
-        values = f(self.dual_points)
-        n, shape = len(self.dual_points), self.element.value_shape
         if self.dual is None and self.element.block_size != self.element.value_size:
             raise InputError(f"Functions cannot be interpolated into {self.name!r}, whose values are symmetric tensors.")
-        if tuple(values.shape[values.ndim - 1 - len(shape) :]) != (n, *shape):
-            raise InputError(f"The function's values have shape {tuple(values.shape)}; {self.name!r} needs (..., {n}, *{shape}).")
-        values = values.reshape(*values.shape[: values.ndim - 1 - len(shape)], n * self.element.value_size)
-        return values if self.dual is None else self.dual(values)
 
     def inner(self, u: Tensor, v: Tensor, norm: str = "L2") -> Tensor:
         """Inner product that belongs to a norm, ``(..., dofs), (..., dofs) -> (...)``."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fem import Space, SparseMatrix
+from ..fem import L2Projection, Observation, Space, SparseMatrix, grid_interpolation
 from ..fem.space import WHOLE_BOUNDARY
 
 Fields = Mapping[str, Tensor]
@@ -27,11 +27,37 @@ class Encoder(nn.Module):
             raise InputError(f"The operator needs the field {name!r}, but was given {', '.join(map(repr, fields)) or 'none'}.")
         return fields[name]
 
+    def channels(self, name: str, u: Tensor) -> Tensor:
+        """Dofs ``(batch, nodes * components)`` as channels ``(batch, components, nodes)``."""
+        if u.ndim != 2 or u.shape[-1] != self.space.num_dofs:
+            raise InputError(
+                f"Field {name!r} has shape {tuple(u.shape)}; expected (batch, {self.space.num_dofs}), the dofs of space "
+                f"{self.space.name!r}."
+            )
+        return u.unflatten(-1, (self.space.num_nodes, -1)).transpose(1, 2)
 
-class InterpolationEncoder(Encoder):
+
+class FieldwiseEncoder(Encoder):
+    """Base of encoders that map each field to dofs of its own; one with ``block_size`` components gives as many channels."""
+
+    def __init__(self, space: Space, fields: Iterable[str]):
+        super().__init__()
+        self.space, self.names = space, tuple(fields)
+        self.num_channels = len(self.names) * space.element.block_size
+
+    def encode(self, name: str, u: Tensor) -> Tensor:
+        """One field as dofs of the space, ``(batch, ...) -> (batch, dofs)``."""
+        raise NotImplementedError
+
+    def forward(self, fields: Fields) -> Tensor:
+        return torch.cat([self.channels(name, self.encode(name, self.field(fields, name))) for name in self.names], dim=1)
+
+
+class InterpolationEncoder(FieldwiseEncoder):
     """Fields as their own dofs in ``space``; those of another space are interpolated by the given transfer.
 
-    A field with ``block_size`` components gives as many channels.
+    A field may also be a function ``points (n, dim) -> (batch, n, *value_shape)``: its interpolant is then the evaluation of the
+    dual basis.
 
     Args:
         space: the processor's space.
@@ -39,24 +65,108 @@ class InterpolationEncoder(Encoder):
     """
 
     def __init__(self, space: Space, fields: Mapping[str, SparseMatrix | None]):
-        super().__init__()
-        self.space = space
-        self.names = tuple(fields)
+        super().__init__(space, fields)
         self.transfers = nn.ModuleDict({name: P for name, P in fields.items() if P is not None})
-        self.num_channels = len(fields) * space.element.block_size
 
-    def forward(self, fields: Fields) -> Tensor:
-        return torch.cat([self._channels(name, self.field(fields, name)) for name in self.names], dim=1)
+    def encode(self, name: str, u: Tensor) -> Tensor:
+        if callable(u):
+            return self.space.interpolate(u).to(self.space.mass.val)
+        return self.transfers[name](u) if name in self.transfers else u
 
-    def _channels(self, name: str, u: Tensor) -> Tensor:
-        if name in self.transfers:
-            u = self.transfers[name](u)
-        if u.ndim != 2 or u.shape[-1] != self.space.num_dofs:
+
+class GridEncoder(FieldwiseEncoder):
+    """Data on a uniform grid, ``(batch, [components,] x, y[, z])``, interpolated into ``space`` (see :func:`grid_interpolation`).
+
+    Args:
+        space: the processor's space.
+        fields: names of the fields.
+        shape: grid points along each axis, the sides of the box included.
+        box: lowest and highest corner of the grid; the bounding box of the mesh if not given.
+    """
+
+    def __init__(self, space: Space, fields: Iterable[str], shape: Sequence[int], box: Sequence[Sequence[float]] | None = None):
+        super().__init__(space, fields)
+        self.interpolate = grid_interpolation(space, shape, box)
+        components = space.element.value_shape and (space.element.value_size,)
+        self.shape = (*components, *shape)
+
+    def encode(self, name: str, u: Tensor) -> Tensor:
+        if tuple(u.shape[1:]) != self.shape:
+            raise InputError(f"Field {name!r} has shape {tuple(u.shape)}; expected (batch, {', '.join(map(str, self.shape))}).")
+        return self.interpolate(u.flatten(1))
+
+
+class L2ProjectionEncoder(FieldwiseEncoder):
+    """Fields of other spaces, projected into ``space`` in L2: no smoothness is asked of them, and integrals are kept.
+
+    Args:
+        space: the processor's space.
+        fields: for each field name, the products of its space with ``space`` (see :meth:`Discretization.product`).
+    """
+
+    def __init__(self, space: Space, fields: Mapping[str, SparseMatrix]):
+        super().__init__(space, fields)
+        self.projections = nn.ModuleDict({name: L2Projection(space, B) for name, B in fields.items()})
+
+    def encode(self, name: str, u: Tensor) -> Tensor:
+        return self.projections[name](u)
+
+
+class MomentEncoder(FieldwiseEncoder):
+    """Moments ``∫ f φ_i`` of fields with the basis of ``space``: what a Galerkin method sees of its data.
+
+    With these a linear processor can be an inverse stiffness matrix (Melchers et al., Neural Green's Operators, arXiv 2406.01857).
+
+    Args:
+        space: the processor's space.
+        fields: for each field name, the products of its space with ``space``, or None where it lives there already.
+    """
+
+    def __init__(self, space: Space, fields: Mapping[str, SparseMatrix | None]):
+        super().__init__(space, fields)
+        self.products = nn.ModuleDict({name: space.mass if B is None else B for name, B in fields.items()})
+
+    def encode(self, name: str, u: Tensor) -> Tensor:
+        return self.products[name](u)
+
+
+class ObservationEncoder(FieldwiseEncoder):
+    """Values at points, ``(batch, num_points * components)``, as the smoothest field that has them.
+
+    See :meth:`Observation.reconstruction` for the field. Fields given by their dofs are observed first, so that nothing but the values
+    at the points reaches the processor.
+
+    Args:
+        space: the observed space, which is the processor's.
+        fields: names of the fields.
+        observation: the points.
+        length: distance over which values are spread; good values: that between neighbouring points.
+        noise: relative error of the values.
+        given_dofs: whether the fields come as dofs.
+    """
+
+    lift: Tensor
+
+    def __init__(
+        self,
+        space: Space,
+        fields: Iterable[str],
+        observation: Observation,
+        length: float,
+        noise: float = 1e-8,
+        given_dofs: bool = False,
+    ):
+        super().__init__(space, fields)
+        self.observe = observation if given_dofs else None
+        self.register_buffer("lift", observation.reconstruction(space, length, noise), persistent=False)
+
+    def encode(self, name: str, u: Tensor) -> Tensor:
+        values = u if self.observe is None else self.observe(u)
+        if values.ndim != 2 or values.shape[1] != self.lift.shape[1]:
             raise InputError(
-                f"Field {name!r} has shape {tuple(u.shape)}; expected (batch, {self.space.num_dofs}), the dofs of space "
-                f"{self.space.name!r}."
+                f"Field {name!r} has shape {tuple(values.shape)}; expected (batch, {self.lift.shape[1]}) observed values."
             )
-        return u.unflatten(-1, (self.space.num_nodes, -1)).transpose(1, 2)
+        return values @ self.lift.T.to(values)
 
 
 class TraceEncoder(Encoder):
@@ -70,12 +180,10 @@ class TraceEncoder(Encoder):
         self.num_channels = space.element.block_size
         mask = torch.zeros(space.num_dofs, dtype=torch.bool)
         mask[space.boundary_dofs(tags).cpu()] = True
-        self.register_buffer("mask", mask, persistent=False)
-        self._plain = InterpolationEncoder(space, {field: None})
+        self.register_buffer("mask", mask.view(space.num_nodes, -1).T.clone(), persistent=False)
 
     def forward(self, fields: Fields) -> Tensor:
-        trace = torch.where(self.mask, self.field(fields, self.name), 0)
-        return self._plain({self.name: trace})
+        return torch.where(self.mask, self.channels(self.name, self.field(fields, self.name)), 0)
 
 
 class JointEncoder(Encoder):
