@@ -16,6 +16,9 @@ _REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
     "_space_": lambda disc, name: disc[name],
     "_hierarchy_": lambda disc, names: disc.hierarchy(*names),
     "_transfer_": lambda disc, names: disc.transfer(*names),
+    "_derivative_": lambda disc, names: disc.derivative(*names),
+    "_product_": lambda disc, names: disc.product(*names),
+    "_observation_": lambda disc, name: disc.observation(name),
 }
 
 
@@ -23,8 +26,9 @@ def build(config: Any, disc: "Discretization | None" = None) -> Any:
     """Make what a configuration describes: ``{"_target_": "thalweg.operators.SPON", "encoder": {...}, ...}``.
 
     ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the call
-    is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}`` and
-    ``{"_transfer_": ["Q", "V"]}`` stand for parts of the discretization.
+    is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}``,
+    ``{"_transfer_": ["Q", "V"]}``, and likewise ``_derivative_``, ``_product_`` and ``_observation_``, stand for parts of the
+    discretization.
 
     Raises:
         InputError: the target does not exist or does not take these arguments, or a reference names nothing.
