@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+
 from thalweg import fem
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.fem.firedrake import firedrake

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+
 from thalweg.errors import InputError
 from thalweg.fem import SparseMatrix
-from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 ROWS, COLUMNS = 30, 20
 
