@@ -1,52 +1,54 @@
 """Progress of long work: a bar on a terminal, one log line now and then everywhere else."""
 
 import logging
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 log = logging.getLogger("thalweg")
 
 SECONDS_BETWEEN_LINES = 20.0
 
 
-class Advance(Protocol):
-    """Called with the units now done in all and a short text on how it goes."""
+class StderrHandler(logging.StreamHandler):
+    """Logs to whatever stderr is at the moment, so that lines appear above a running progress bar and not within it."""
 
-    def __call__(self, done: int, note: str = "") -> None: ...
+    def __init__(self):
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
 
 
 @contextmanager
-def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show the progress of ``total`` units of work; yields the function that reports it."""
+def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show the progress of ``total`` units of work; yields the function that is told how many are done in all."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=console, transient=False) as bar:
-            task = bar.add_task(label, total=total, note="")
-
-            def advance(done: int, note: str = "") -> None:
-                bar.update(task, completed=done, note=note)
-
-            yield advance
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(f"{label} ({unit})", total=total)
+            yield lambda done: bar.update(task, completed=done)
         return
     start = last = time.monotonic()
 
-    def report(done: int, note: str = "") -> None:
+    def report(done: int) -> None:
         nonlocal last
         now = time.monotonic()
         if done == total or now - last > SECONDS_BETWEEN_LINES:
             last = now
-            log.info("%s: %d of %d %s in %.0f s%s", label, done, total, unit, now - start, f"; {note}" if note else "")
+            log.info("%s: %d of %d %s in %.0f s", label, done, total, unit, now - start)
 
     yield report

@@ -78,6 +78,7 @@ class Trainer:
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(operator.parameters())
         self.scheduler = make_scheduler(self.optimizer, total_steps=self.total_steps)
+        self._device = next(operator.parameters()).device
         self.checkpoints = Checkpoints(Path(folder) / "checkpoints")
         self.rows = MetricsLog(Path(folder) / "metrics.jsonl")
 
@@ -99,20 +100,21 @@ class Trainer:
                 self._epoch(epoch, state, advance, stop_requested)
         return state
 
-    def _epoch(self, epoch: int, state: dict[str, Any], advance, stop_requested) -> None:
-        loss_sum = torch.tensor(state["loss_sum"], dtype=torch.float64, device=next(self.operator.parameters()).device)
+    def _epoch(
+        self, epoch: int, state: dict[str, Any], advance: Callable[[int], None], stop_requested: Callable[[], bool]
+    ) -> None:
+        loss_sum = torch.tensor(state["loss_sum"], dtype=torch.float64, device=self._device)
         start, elapsed = time.monotonic(), state["seconds"]
         first = state["step"] % self.steps_per_epoch
-        note = ""
         for batch in self._batches(epoch)[first:]:
             loss_sum += self._step(batch)
             state["step"] += 1
-            advance(state["step"], note)
+            advance(state["step"])
             last = state["step"] % self.steps_per_epoch == 0
             every = self.settings.checkpoint_every
             if last:
                 state["seconds"] = elapsed + time.monotonic() - start
-                self._finish_epoch(epoch, loss_sum.item() / len(self.train), state, advance)
+                self._finish_epoch(epoch, loss_sum.item() / len(self.train), state)
                 state["loss_sum"] = 0.0
             if last or stop_requested() or (every and state["step"] % every == 0):
                 state["seconds"] = elapsed + time.monotonic() - start
@@ -133,9 +135,10 @@ class Trainer:
 
     def _batches(self, epoch: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.train), generator=generator).split(self.settings.batch_size)
+        order = torch.randperm(len(self.train), generator=generator).to(self._device)
+        return order.split(self.settings.batch_size)
 
-    def _finish_epoch(self, epoch: int, train_loss: float, state: dict[str, Any], advance) -> None:
+    def _finish_epoch(self, epoch: int, train_loss: float, state: dict[str, Any]) -> None:
         if not math.isfinite(train_loss):
             raise DivergedError(
                 f"The training loss became {train_loss} in epoch {epoch + 1}. Lower the learning rate "
@@ -151,7 +154,6 @@ class Trainer:
         )
         text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
         log.info("epoch %d of %d: train loss %.4f; validation %s", epoch + 1, self.settings.epochs, train_loss, text)
-        advance(state["step"], text)
 
 
 @torch.no_grad()
