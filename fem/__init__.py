@@ -4,7 +4,7 @@ from .discretization import Discretization
 from .discretization_file import load
 from .export import export
 from .export_mesh import boundary_tags
-from .forms import Residual, compile_form
+from .forms import Residual, ResidualLoss, compile_form
 from .gmsh_geometry import gmsh_mesh
 from .grid import grid_interpolation
 from .hierarchy import Hierarchy
@@ -13,6 +13,7 @@ from .mesh_file import mesh_hierarchy, read_mesh
 from .mixed import MixedSpace
 from .observation import Observation
 from .projection import L2Projection, MassSolver
+from .riesz import ProductRieszMap, RieszMap
 from .space import Element, Space
 from .sparse import SparseMatrix
 from .transfer import interpolation, point_evaluation
@@ -26,7 +27,10 @@ __all__ = [
     "Mesh",
     "MixedSpace",
     "Observation",
+    "ProductRieszMap",
     "Residual",
+    "ResidualLoss",
+    "RieszMap",
     "Space",
     "SparseMatrix",
     "boundary_tags",

@@ -1,6 +1,7 @@
 """Variational forms as batched, differentiable torch functions: compiled from UFL once, then free of Firedrake."""
 
 from .compilation import compile_form
+from .loss import ResidualLoss
 from .residual import Argument, Residual
 
-__all__ = ["Argument", "Residual", "compile_form"]
+__all__ = ["Argument", "Residual", "ResidualLoss", "compile_form"]
