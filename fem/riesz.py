@@ -22,13 +22,13 @@ class RieszMap(nn.Module):
 
     B is a fixed number of V-cycles with damped Jacobi smoothing, as often after as before the correction, and a direct solve on the
     coarsest space. It is symmetric, positive definite and spectrally equivalent to A⁻¹ with constants that do not depend on
-    the mesh, so ``(r, B r)`` is equivalent to the dual norm squared, ``(r, A⁻¹ r) = sup_v r(v)² / a(v, v)``, and tends to it with the number
-    of cycles [1]. Dofs on the Dirichlet boundary are eliminated: what r holds there is ignored, and the image vanishes there.
+    the mesh, so ``(r, B r)`` is equivalent to the dual norm squared, ``(r, A⁻¹ r) = sup_v r(v)² / a(v, v)``, and tends to it with
+    the number of cycles [1]. Dofs on the Dirichlet boundary are eliminated: what r holds there is ignored, and the image vanishes there.
 
     Args:
         hierarchy: spaces from fine to coarse, :meth:`Discretization.hierarchy`. The coarsest may have at most 4000 free dofs.
-        matrices: Gram matrices whose sum is A: ``("mass", "stiffness")`` for H¹, ``("stiffness",)`` for H¹₀, ``("mass", "div")`` for H(div).
-            Pointwise smoothing suits the first two; for the others more sweeps help only so far.
+        matrices: Gram matrices whose sum is A: ``("mass", "stiffness")`` for H¹, ``("stiffness",)`` for H¹₀. Pointwise smoothing
+            does not suit H(div) and H(curl).
         dirichlet: tags of the boundary parts where values are prescribed.
         cycles: V-cycles; one is a good preconditioner, each further one reduces the distance to A⁻¹ by about five.
         sweeps: smoothing steps before, and as many after, the coarse correction.
@@ -161,6 +161,6 @@ def _dense_inverse(A: scipy.sparse.csr_matrix, free: np.ndarray, space: str, nor
             f"The inner product {norm} is singular on {space!r}: functions with zero norm remain. Name the Dirichlet boundary, or add "
             "the mass matrix."
         )
-    inverse = np.zeros(A.shape)
+    inverse = np.zeros((len(free), len(free)))
     inverse[np.ix_(where, where)] = np.linalg.inv(matrix)
     return inverse

@@ -88,7 +88,7 @@ def test_h1_dual_norm_without_boundary_conditions_is_a_supremum(poisson):
 
 def test_singular_inner_product_is_refused(poisson):
     disc, _ = poisson
-    with pytest.raises(InputError, match="singular on 'V3'.*Dirichlet boundary"):
+    with pytest.raises(InputError, match=r"singular on 'V3'.*Dirichlet boundary"):
         fem.RieszMap(disc.hierarchy("V", "V1", "V2", "V3"), ("stiffness",))
 
 

@@ -11,8 +11,8 @@ class ResidualLoss(nn.Module):
 
     The Euclidean norm of an assembled residual depends on the mesh and weighs rough errors far above smooth ones; the dual norm of the test
     space does neither: for the Poisson equation with the inner product ``("stiffness",)`` it is the error in the energy norm,
-    ``‖F(u)‖² = ‖∇(u − u_h)‖²``. Prescribed values need no penalty: the Riesz map eliminates their dofs from the residual, and a decoder (or the
-    user) puts them into u. An energy needs no class of its own: it is a compiled functional.
+    ``‖F(u)‖² = ‖∇(u − u_h)‖²``. Prescribed values need no penalty: the Riesz map eliminates their dofs from the residual, and a
+    decoder (or the user) puts them into u. An energy needs no class of its own: it is a compiled functional.
 
     Args:
         residual: a compiled one-form.
