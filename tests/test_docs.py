@@ -1,0 +1,28 @@
+"""The programs in the documentation run, and say what their text says."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def program(page: str) -> str:
+    return "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL))
+
+
+def test_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    from thalweg.solvers.problem import resolve_mesh
+
+    (tmp_path / "plate_with_hole.msh").write_bytes(resolve_mesh("plate_with_hole.msh").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(program("finite_element_bridge.md"), "finite_element_bridge.md", "exec"), names)
+    assert names["r"].abs().max() < 1e-8
+    assert (names["u"][:, names["fixed"]] == 0).all()
+    assert (names["V"].norm(names["u"], "H1") > 0.01).all()
+    assert torch.all(names["loss"](u=names["u"], a=names["a"], f=1.0) < 1e-12)
+    assert (tmp_path / "bridge.png").stat().st_size > 10_000
+    assert "Lagrange 2 on triangle" in capsys.readouterr().out
