@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+
 from thalweg import fem
 from thalweg import visualization as viz
 from thalweg.errors import FileError, InputError
-from thalweg.visualization.lattice import equispaced, positions, subcells, values
+from thalweg.visualization.evaluation import values
+from thalweg.visualization.lattice import equispaced, positions, subcells
 
 PLATE = Path(fem.__file__).parents[1] / "data" / "meshes" / "plate_with_hole.msh"
 
@@ -90,6 +92,23 @@ def test_values_in_hexahedra_are_those_of_firedrake(meshes):
     places = positions(space.mesh, inside)
     expected = fd.PointEvaluator(meshes["hexes"], places.reshape(-1, 3)).evaluate(function)
     np.testing.assert_allclose(values(space, u, inside).ravel(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(("family", "degree"), [("RT", 1), ("RT", 2), ("BDM", 1), ("N1curl", 1), ("N1curl", 2), ("N2curl", 1)])
+@pytest.mark.parametrize("name", ["triangles", "tets"])
+def test_moments_determine_the_field_in_cells(meshes, tmp_path, name, family, degree):
+    mesh = meshes[name]
+    V = fd.FunctionSpace(mesh, family, degree)
+    W = fd.VectorFunctionSpace(mesh, "DG", degree)
+    disc = fem.export({"V": V, "W": W})
+    u = fd.Function(V)
+    u.dat.data[:] = np.random.default_rng(0).standard_normal(u.dat.data.shape)
+    w = torch.from_numpy(fd.Function(W).interpolate(u).dat.data_ro.reshape(-1).copy())
+    dofs = torch.from_numpy(u.dat.data_ro.copy())
+    lattice = equispaced(disc["V"].mesh.cell_type, 2)
+    np.testing.assert_allclose(values(disc["V"], dofs, lattice), values(disc["W"], w, lattice), atol=1e-10)
+    viz.write_vtu(tmp_path / "u.vtu", disc["V"], {"u": dofs})
+    assert viz.read_vtu(tmp_path / "u.vtu").point_data["u"].shape[1] == 3
 
 
 @pytest.mark.parametrize("name", ["plate", "disk", "quads", "tets", "periodic"])
@@ -230,9 +249,14 @@ def test_wrong_fields_are_refused(meshes, tmp_path):
         viz.plot_field(ax, space, u[None])
     with pytest.raises(InputError, match="not finite"):
         viz.write_vtu(tmp_path / "u.vtu", space, {"u": u.log() * torch.nan})
-    rt = fem.export({"S": fd.FunctionSpace(meshes["plate"], "RT", 1)})["S"]
-    with pytest.raises(InputError, match="not values at points"):
+    rt = fem.export({"S": fd.FunctionSpace(meshes["quads"], "RTCF", 1)})["S"]
+    with pytest.raises(InputError, match="straight triangles and tetrahedra"):
         viz.plot_field(ax, rt, torch.zeros(rt.num_dofs))
+    with pytest.raises(InputError, match="not values at points"):
+        viz.read_vtu_field(tmp_path / "u.vtu", "u", rt)
+    mixed = fem.MixedSpace("Z", [space, space])
+    with pytest.raises(InputError, match="subspaces"):
+        viz.plot_field(ax, mixed, torch.zeros(mixed.num_dofs))
     with pytest.raises(InputError, match="write_vtu"):
         viz.plot_field(ax, *scalar(meshes["tets"], "CG", 1)[:2])
     with pytest.raises(InputError, match="suffix"):
@@ -271,6 +295,15 @@ def test_reference_and_prediction_share_their_colours(meshes, tmp_path):
     image = picture(tmp_path / "comparison.png")
     assert image.shape[1] == 2000
     assert image[..., :3].std() > 0.1
+
+
+def test_each_quantity_has_its_own_scale():
+    from thalweg.visualization.comparison import _symbol
+
+    names = ["input f", "input g (boundary)", "reference u", "prediction u", "error of u", "reference p", "prediction p"]
+    assert [_symbol(name, names) for name in names] == ["f", "input g (boundary)", "u", "u", "error of u", "p", "p"]
+    assert _symbol("prediction", ["reference u", "prediction"]) == "u"
+    assert _symbol("prediction", ["prediction", "error"]) == "value"
 
 
 def test_constant_fields_and_vectors_can_be_drawn(meshes, tmp_path):

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -13,7 +15,9 @@ from ..fem import Space
 from .fields import plot_boundary_field, plot_field, value_range
 from .figure import save
 
-_SHARED = ("reference", "prediction")
+_Field = tuple[Space, Tensor | np.ndarray]
+
+_COMPARED = ("reference", "prediction")
 _WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
@@ -22,7 +26,7 @@ _FIELD, _ERROR, _SIGNED_ERROR = "viridis", "magma_r", "RdBu_r"
 
 def plot_comparison(
     space: Space,
-    fields: Mapping[str, Tensor | np.ndarray | tuple[Space, Tensor | np.ndarray]],
+    fields: Mapping[str, Tensor | np.ndarray | _Field],
     path: str | os.PathLike,
     *,
     columns: int = 5,
@@ -30,9 +34,9 @@ def plot_comparison(
 ) -> None:
     """Draw fields side by side to a PNG file, one panel each, entitled with its name.
 
-    A panel whose name contains "reference" or "prediction" shares its colour scale with the others of that kind. One whose name
-    contains "error" has a scale of its own: symmetric about zero when the error has both signs, from zero otherwise. One whose name
-    contains "boundary" is drawn along the boundary only.
+    Names carry meaning. "reference u" and "prediction u" share a colour scale, and so does a bare "prediction" with the first
+    reference. A name with "error" in it has a scale symmetric about zero if the error has both signs, from zero otherwise. A name
+    with "boundary" in it is drawn along the boundary only.
 
     Args:
         fields: one field ``(num_dofs,)`` a panel, or a pair of another space and a field of that.
@@ -52,24 +56,21 @@ def plot_comparison(
     height = (width - 0.35) * max(extent[1] / extent[0] for extent in extents) + 1.15 + 0.07 * width
     figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    shared = [value_range(*panel) for name, panel in panels.items() if _is_shared(name)]
-    common = (min(low for low, _ in shared), max(high for _, high in shared)) if shared else None
+    symbols = {name: _symbol(name, panels) for name in panels}
     for i, (ax, (name, (V, u))) in enumerate(zip(axes.flat, panels.items(), strict=False)):
-        limits, colours = _scale(name, V, u, common)
-        plot = plot_boundary_field if "boundary" in name else plot_field
-        drawn = plot(ax, V, u, limits=limits, colours=colours)
+        if "boundary" in name:
+            drawn = plot_boundary_field(ax, V, u, colours=_FIELD)
+        else:
+            alike = [panels[other] for other in panels if _is_compared(name) and symbols[other] == symbols[name]]
+            limits, colours = _scale(name, alike or [(V, u)])
+            drawn = plot_field(ax, V, u, limits=limits, colours=colours)
         ax.set_title(name, fontsize=10)
         ax.tick_params(labelsize=8)
         ax.xaxis.labelpad = 1
         if i % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
-        bar = figure.colorbar(drawn, ax=ax, location="bottom", aspect=18, pad=0.02)
-        ticks = np.linspace(*drawn.get_clim(), 3)
-        bar.set_ticks(list(ticks), labels=_numbers(ticks))
-        bar.set_label(_quantity(name, V, panels), fontsize=8)
-        bar.ax.tick_params(labelsize=8, length=2)
-        bar.outline.set_visible(False)
+        _draw_bar(figure, ax, drawn, f"|{symbols[name]}|" if V.element.value_shape else symbols[name])
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     if title:
@@ -77,32 +78,37 @@ def plot_comparison(
     save(figure, path)
 
 
-def _is_shared(name: str) -> bool:
-    return any(kind in name for kind in _SHARED)
+def _draw_bar(figure: Figure, ax: Axes, drawn: ScalarMappable, label: str) -> None:
+    bar = figure.colorbar(drawn, ax=ax, location="bottom", aspect=18, pad=0.02)
+    ticks = np.linspace(*drawn.get_clim(), 3)
+    # To a hundredth of their range, so that a nearly vanishing one reads 0.
+    decimals = 2 - math.floor(math.log10(np.ptp(ticks)))
+    numbers = [f"{round(x, decimals) + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks]
+    bar.set_ticks(list(ticks), labels=numbers)
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.outline.set_visible(False)
 
 
-def _scale(
-    name: str, space: Space, u: Tensor | np.ndarray, common: tuple[float, float] | None
-) -> tuple[tuple[float, float] | None, str]:
-    """Limits and colours of a panel."""
+def _is_compared(name: str) -> bool:
+    return "error" not in name and any(kind in name for kind in _COMPARED)
+
+
+def _symbol(name: str, panels: Iterable[str]) -> str:
+    """What a panel shows: u of "reference u", the same of a bare "prediction", f of "source f"; the whole name of an error."""
+    if not _is_compared(name):
+        last = name.split()[-1:]
+        return last[0] if last and len(last[0]) <= 2 and "error" not in name else name
+    rest = [" ".join(word for word in other.split() if word not in _COMPARED) for other in (name, *panels) if _is_compared(other)]
+    return next(filter(None, rest), "value")
+
+
+def _scale(name: str, fields: Iterable[_Field]) -> tuple[tuple[float, float], str]:
+    """Limits and colours that suit all these fields."""
+    ranges = [value_range(V, u) for V, u in fields]
+    low, high = min(a for a, _ in ranges), max(b for _, b in ranges)
     if "error" not in name:
-        return common if _is_shared(name) else None, _FIELD
-    low, high = value_range(space, u)
-    bound = max(abs(low), abs(high))
+        return (low, high), _FIELD
+    bound = max(abs(low), abs(high)) or 1.0
     # The interpolant of a magnitude may dip below zero a little.
     return ((0.0, bound), _ERROR) if low >= -0.1 * high else ((-bound, bound), _SIGNED_ERROR)
-
-
-def _numbers(ticks: np.ndarray) -> list[str]:
-    """To a hundredth of their range, so that a nearly vanishing one reads 0."""
-    decimals = 2 - math.floor(math.log10(np.ptp(ticks)))
-    return [f"{round(x, decimals) + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks]
-
-
-def _quantity(name: str, space: Space, panels: Iterable[str]) -> str:
-    """What a colour bar measures: the symbol that ends a name, as in "source f"; panels on a shared scale share theirs."""
-    names = [name, *(other for other in panels if _is_shared(other))] if _is_shared(name) else [name]
-    symbols = [words[-1] for words in map(str.split, names) if len(words) > 1 and len(words[-1]) <= 2]
-    if space.element.value_shape:
-        return f"|{symbols[0]}|" if symbols else "magnitude"
-    return symbols[0] if symbols else name

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..fem import Space
 from .edges import STEPS, edge_lattice, outline, tagged
+from .evaluation import magnitude, values
 from .figure import draw_outline, label_axes, require_two_dimensions
-from .lattice import equispaced, positions, subcells, values
+from .lattice import equispaced, positions, subcells
 
 _TRIANGLES = 200_000  # in one picture, at most
 _ARROWS = 16  # along the longer side
@@ -103,14 +104,10 @@ def value_range(space: Space, u: Tensor | np.ndarray) -> tuple[float, float]:
     return float(heights.min()), float(heights.max())
 
 
-def magnitude(found: np.ndarray) -> np.ndarray:
-    """Scalars as they are, Euclidean norms of vectors and tensors: ``(num_cells, n, ...)`` to ``(num_cells, n)``."""
-    return found if found.ndim == 2 else np.sqrt((found.reshape(*found.shape[:2], -1) ** 2).sum(-1))
-
-
 def _subdivisions(space: Space) -> int:
     """Pieces of a cell's edge: linear triangles are exact as they are, everything else is refined as far as the picture can show."""
-    if space.element.degree == 0 or (space.element.degree == 1 and space.mesh.cell_type == "triangle" and not space.element.block_shape):
+    element = space.element
+    if element.degree == 0 or (element.degree == 1 and element.cell == "triangle" and not element.value_shape):
         return 1 if space.mesh.degree == 1 else 4
     return int(np.clip(np.sqrt(_TRIANGLES / (2 * space.mesh.num_cells)), 2, 8))
 
@@ -118,8 +115,9 @@ def _subdivisions(space: Space) -> int:
 def _norm(heights: np.ndarray, limits: tuple[float, float] | None) -> Normalize:
     low, high = limits or (float(heights.min()), float(heights.max()))
     # A constant field would leave the colour scale without extent.
-    width = max(abs(low), abs(high), 1.0) * 1e-12
-    return Normalize(low - width, high + width) if high - low < width else Normalize(low, high)
+    size = max(abs(low), abs(high))
+    margin = (size or 1.0) if high - low <= 1e-12 * size else 0.0
+    return Normalize(low - margin, high + margin)
 
 
 def _draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:

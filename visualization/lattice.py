@@ -1,16 +1,13 @@
-"""Finite-element functions at points of the reference cell, in every cell at once, without Firedrake.
+"""Reference cells, and nodal elements on them, without Firedrake.
 
 The reference cell is FIAT's: vertices at 0 and the unit vectors for simplices, at the corners of the unit square or cube in
 lexicographic order for the others. Where an element's nodes lie in it is read off the exported node coordinates.
 """
 
-import math
-from functools import lru_cache
 from itertools import product
 
 import numpy as np
 import scipy.spatial
-import torch
 from numpy.polynomial.chebyshev import chebvander
 
 from ..errors import InputError
@@ -20,37 +17,6 @@ from ..fem.mesh import CELL_DIMENSION
 _SIMPLICES = ("interval", "triangle", "tetrahedron")
 _SAMPLE = 256  # cells from which the reference nodes are estimated
 _NEWTON_STEPS = 12
-
-
-def values(space: Space, u: torch.Tensor | np.ndarray, lattice: np.ndarray) -> np.ndarray:
-    """A field at reference points ``lattice (n, tdim)`` of every cell: ``(num_cells, n)``, with the components of a vector last.
-
-    Raises:
-        InputError: the field is not one of the space or not finite, or the element is not nodal.
-    """
-    dofs = dof_array(space, u)
-    if not space.element.is_nodal:
-        raise InputError(f"The dofs of {space.element} are not values at points. Export a DG space of the same value shape "
-                         "and degree and the transfer into it, and draw or write the transferred field.")
-    cell_nodes = space.cell_nodes.cpu().numpy()
-    blocks = dofs.reshape(space.num_nodes, -1)[cell_nodes]
-    found = np.einsum("nk,ckb->cnb", basis_at(space, lattice), blocks)
-    return found if space.element.block_shape else found[..., 0]
-
-
-def dof_array(space: Space, u: torch.Tensor | np.ndarray) -> np.ndarray:
-    """The dofs of one field as float64, checked.
-
-    Raises:
-        InputError: the shape is not ``(num_dofs,)``, or a number is not finite.
-    """
-    dofs = torch.as_tensor(u).detach().cpu().double().numpy()
-    if dofs.shape != (space.num_dofs,):
-        raise InputError(f"One field of space {space.name!r} has shape ({space.num_dofs},), but {tuple(dofs.shape)} came. "
-                         "Choose one sample, time and channel of a batch.")
-    if not np.isfinite(dofs).all():
-        raise InputError(f"{int((~np.isfinite(dofs)).sum())} of the field's {dofs.size} dofs are not finite; there is no picture of it.")
-    return dofs
 
 
 def positions(mesh: Mesh, lattice: np.ndarray) -> np.ndarray:
@@ -134,27 +100,36 @@ def _vertex_functions(cell_type: str, xi: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _evaluation(nodes: np.ndarray, cell_type: str, degree: int, lattice: np.ndarray) -> np.ndarray:
     """Lagrange basis functions of the nodes at the lattice, through the polynomials that span the element."""
-    exponents = _exponents(cell_type, degree, len(nodes))
-    vandermonde = _polynomials(nodes, exponents)
-    table = np.linalg.solve(vandermonde.T, _polynomials(lattice, exponents).T).T
+    exponents = _spanning(cell_type, degree, len(nodes))
+    vandermonde = polynomials(nodes, exponents)
+    table = np.linalg.solve(vandermonde.T, polynomials(lattice, exponents).T).T
     # At a node one function is one and the others vanish; without round-off, dofs reach pictures and files bit by bit.
     whole = np.round(table)
     return np.where(np.abs(table - whole) < 1e-12, whole, table)
 
 
-def _polynomials(points: np.ndarray, exponents: np.ndarray) -> np.ndarray:
-    """Products of Chebyshev polynomials on [0, 1]: they span what monomials do, and stay well conditioned."""
-    factors = chebvander(2 * points - 1, int(exponents.max()))
-    return factors[:, np.arange(points.shape[1]), exponents].prod(-1)
-
-
-@lru_cache
-def _exponents(cell_type: str, degree: int, count: int) -> np.ndarray:
+def _spanning(cell_type: str, degree: int, count: int) -> np.ndarray:
+    """Exponents of the polynomials that span an element with this many nodes."""
     dim = CELL_DIMENSION[cell_type]
-    grid = np.array(list(product(range(degree + 1), repeat=dim)))
-    if count == math.comb(degree + dim, dim):
-        return grid[grid.sum(1) <= degree]
-    if count == len(grid):
-        return grid
+    for candidate in (simplex_exponents(dim, degree), cube_exponents(dim, degree)):
+        if len(candidate) == count:
+            return candidate
     raise InputError(f"An element of degree {degree} with {count} nodes on a {cell_type} is neither P{degree} nor Q{degree}. "
                      "Transfer the field to a Lagrange space to draw or write it.")
+
+
+def simplex_exponents(dim: int, degree: int) -> np.ndarray:
+    """Exponents ``(n, dim)`` of the polynomials up to a total degree."""
+    grid = cube_exponents(dim, degree)
+    return grid[grid.sum(1) <= degree]
+
+
+def cube_exponents(dim: int, degree: int) -> np.ndarray:
+    """Exponents ``(n, dim)`` of the polynomials up to a degree in each variable."""
+    return np.array(list(product(range(degree + 1), repeat=dim)))
+
+
+def polynomials(points: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """Products of Chebyshev polynomials on [0, 1], ``(num_points, n)``: they span what monomials do, and are well conditioned."""
+    factors = chebvander(2 * points - 1, int(exponents.max()))
+    return factors[:, np.arange(points.shape[1]), exponents].prod(-1)

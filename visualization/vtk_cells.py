@@ -95,8 +95,10 @@ def is_continuous(space: Space) -> bool:
 
 def _shared_nodes(space: Space, lattice: np.ndarray, places: np.ndarray) -> np.ndarray | None:
     """The node of a continuous space at each lattice point of each cell, if there is one at its very place."""
+    if not is_continuous(space):
+        return None
     table = basis_at(space, lattice)
-    if not is_continuous(space) or table.shape[0] != table.shape[1] or not np.isin(table, (0.0, 1.0)).all():
+    if table.shape[0] != table.shape[1] or not np.isin(table, (0.0, 1.0)).all():
         return None
     nodes = space.cell_nodes.cpu().numpy()[:, table.argmax(1)]
     # On a periodic mesh the two sides share nodes, which have but one place.
@@ -105,7 +107,9 @@ def _shared_nodes(space: Space, lattice: np.ndarray, places: np.ndarray) -> np.n
 
 
 def _node_lattice(space: Space, degree: int) -> np.ndarray:
-    """The element's own nodes if they reach the corners of the cell, else equispaced points."""
+    """The element's own nodes if it has some that reach the corners of the cell, else equispaced points."""
+    if not space.element.is_nodal:
+        return equispaced(space.mesh.cell_type, degree)
     points = space.points.cpu().double().numpy()
     nodes = reference_nodes(points[space.cell_nodes.cpu().numpy()], space.mesh)
     corners = reference_vertices(space.mesh.cell_type)

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..errors import FileError, InputError
 from ..fem import Space
 from ..storage import atomic
-from .lattice import basis_at, corner_points, values
+from .evaluation import values
+from .lattice import basis_at, corner_points
 from .vtk_cells import VtkCells, is_continuous, vtk_cells
 
 _TOLERANCE = 1e-5  # of the size of a cell
@@ -75,8 +76,12 @@ def read_vtu_field(path: str | os.PathLike, name: str, space: Space) -> Tensor:
 
     Raises:
         FileError: the file is missing or damaged.
-        InputError: it has no such field, or the points, components or jumps of the field do not fit the space.
+        InputError: the element is not nodal, the file has no such field, or the points, components or jumps of the field do not
+            fit the space.
     """
+    if not space.element.is_nodal:
+        raise InputError(f"The dofs of {space.element} are not values at points, so a file does not hold them. Read the field into a DG "
+                         "space and transfer it.")
     file = read_vtu(path)
     if name not in file.point_data:
         known = ", ".join(map(repr, file.point_data)) or "none"
@@ -104,7 +109,7 @@ def _at_points(layout: VtkCells, space: Space, u: Tensor | np.ndarray) -> np.nda
     found = values(space, u, layout.lattice)
     data = np.empty((len(layout.points), *found.shape[2:]))
     data[layout.lattice_points] = found
-    shape = space.element.block_shape
+    shape = space.element.value_shape
     if shape and max(shape) <= 3:
         data = np.pad(data.reshape(-1, *shape), [(0, 0)] + [(0, 3 - n) for n in shape]).reshape(len(data), -1)
     return data
