@@ -30,14 +30,14 @@ class RieszMap(nn.Module):
         matrices: Gram matrices whose sum is A: ``("mass", "stiffness")`` for H¹, ``("stiffness",)`` for H¹₀. Pointwise smoothing
             does not suit H(div) and H(curl).
         dirichlet: tags of the boundary parts where values are prescribed.
-        cycles: V-cycles; one is a good preconditioner, each further one reduces the distance to A⁻¹ by about five.
+        cycles: V-cycles; one is a good preconditioner, each further one reduces the distance to A⁻¹ by about three.
         sweeps: smoothing steps before, and as many after, the coarse correction.
 
     Raises:
         InputError: the inner product is singular on the coarsest space, or that has too many dofs.
 
     References:
-        [1] Bramble, Pasciak, Xu (1990), Parallel multilevel preconditioners, Math. Comp. 55(191).
+        [1] Xu (1992), Iterative methods by space decomposition and subspace correction, SIAM Review 34(4).
     """
 
     coarsest: Tensor
