@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def stop(text: str) -> NoReturn:
 def run_logged(label: str, command: list[str | Path], minutes: float, env: dict[str, str] | None = None) -> None:
     """Run one step into a log file, saying every half minute that it is still at work."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / (label.split()[0].lower() + ".log")
+    log = LOGS / (re.sub(r"[^\w.]+", "-", label.lower())[:60] + ".log")
     usual = f"about {minutes:g} min" if minutes >= 1 else f"about {60 * minutes:.0f} s"
     say(f"  {label} ({usual}; log: {log})")
     start = time.monotonic()
