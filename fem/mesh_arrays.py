@@ -121,8 +121,10 @@ def _tags(mesh: meshio.Mesh, tags: str | None, origin: str, dim: int) -> tuple[l
     key = tags or next(iter(known + integers), None)
     if key is None:
         return [np.zeros(len(block), dtype=np.int64) for block in mesh.cells], {}
-    names = {name: (int(tag), int(d)) for name, (tag, d) in mesh.field_data.items()}
-    return [np.asarray(block).reshape(-1).astype(np.int64) for block in mesh.cell_data[key]], names
+    data = [np.asarray(block).reshape(-1).astype(np.int64) for block in mesh.cell_data[key]]
+    if families := getattr(mesh, "cell_tags", None):
+        return _from_families(mesh, data, families)
+    return data, {name: (int(tag), int(d)) for name, (tag, d) in mesh.field_data.items()}
 
 
 def _from_cell_sets(mesh: meshio.Mesh, origin: str, dim: int) -> tuple[list[np.ndarray], dict[str, tuple[int, int]]]:
@@ -139,6 +141,17 @@ def _from_cell_sets(mesh: meshio.Mesh, origin: str, dim: int) -> tuple[list[np.n
             array[chosen] = tag
             names[name] = (tag, _DIMENSION[block.type])
     return data, names
+
+
+def _from_families(
+    mesh: meshio.Mesh, data: list[np.ndarray], families: dict[int, list[str]]
+) -> tuple[list[np.ndarray], dict[str, tuple[int, int]]]:
+    """MED files number families of groups, cells' by negative numbers; a family of several groups is named by them all."""
+    names = {}
+    for block, array in zip(mesh.cells, data, strict=True):
+        found = [int(tag) for tag in np.unique(array) if tag in families]
+        names.update({" and ".join(families[tag]): (abs(tag), _DIMENSION[block.type]) for tag in found})
+    return [np.abs(array) for array in data], names
 
 
 def _is_integer(block: Any) -> bool:

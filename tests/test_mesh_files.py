@@ -118,6 +118,19 @@ def test_named_cell_sets_become_names(tmp_path):
     assert list(mesh.region_names) == ["square"]
 
 
+def test_groups_of_a_med_file_become_names(tmp_path):
+    points, cells, facets = square_of("triangle")
+    edges = np.concatenate(list(facets.values()))
+    tags = [np.full(len(cells), -5), -1 - np.arange(len(edges)) // 3]
+    mesh = meshio.Mesh(points, [("triangle", cells), ("line", edges)], cell_data={"cell_tags": tags})
+    mesh.cell_tags = {-5: ["square"], **{-1 - i: [name] for i, name in enumerate(facets)}}
+    mesh.write(tmp_path / "mesh.med")
+    mesh = fem.read_mesh(tmp_path / "mesh.med")
+    assert list(fem.boundary_tags(mesh)) == list(facets)
+    assert perimeter(mesh, "top") == pytest.approx(1)
+    assert mesh.region_names == {"square": 5}
+
+
 @pytest.mark.parametrize("version", ["2.2", "4.1"])
 @pytest.mark.parametrize("binary", [False, True])
 def test_gmsh_versions_give_the_same_mesh(tmp_path, version, binary, plate):
