@@ -57,8 +57,9 @@ class Hierarchy(nn.Module):
 
     @property
     def operator_complexity(self) -> float:
-        """Nonzeros of the stiffness matrices on all levels over those on the finest."""
-        return sum(self[level].stiffness.nnz for level in range(len(self))) / self[0].stiffness.nnz
+        """Nonzeros of the stiffness matrices on all levels over those on the finest; of mass matrices for piecewise constants."""
+        nonzeros = [self[level].stiffness.nnz or self[level].mass.nnz for level in range(len(self))]
+        return sum(nonzeros) / nonzeros[0]
 
     def __repr__(self) -> str:
         rows = [f"  {level}: {self[level].name:8s} {self[level].num_dofs:8d} dofs  {self[level].element}" for level in range(len(self))]
