@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import firedrake as fd
-import thalweg
 import torch
+
+import thalweg
 from thalweg import fem, visualization
 
 SHIPPED = Path(thalweg.__file__).parent / "data" / "meshes" / "plate_with_hole.msh"

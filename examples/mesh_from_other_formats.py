@@ -10,6 +10,7 @@ from pathlib import Path
 import firedrake as fd
 import meshio
 import numpy as np
+
 from thalweg import fem
 
 

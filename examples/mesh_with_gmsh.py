@@ -6,6 +6,7 @@
 from pathlib import Path
 
 import firedrake as fd
+
 from thalweg import fem, visualization
 
 

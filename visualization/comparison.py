@@ -70,7 +70,9 @@ def plot_comparison(
         if i % columns:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
-        _draw_bar(figure, ax, drawn, f"|{symbols[name]}|" if V.element.value_shape else symbols[name])
+        symbol = symbols[name]
+        length = f"|{symbol}|" if symbol != name else "magnitude"
+        _draw_bar(figure, ax, drawn, length if V.element.value_shape else symbol)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     if title:
@@ -98,7 +100,7 @@ def _symbol(name: str, panels: Iterable[str]) -> str:
     """What a panel shows: u of "reference u", the same of a bare "prediction", f of "source f"; the whole name of an error."""
     if not _is_compared(name):
         last = name.split()[-1:]
-        return last[0] if last and len(last[0]) <= 2 and "error" not in name else name
+        return last[0] if last and len(last[0]) <= 2 and last[0].isidentifier() and "error" not in name else name
     rest = [" ".join(word for word in other.split() if word not in _COMPARED) for other in (name, *panels) if _is_compared(other)]
     return next(filter(None, rest), "value")
 

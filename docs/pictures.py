@@ -1,0 +1,48 @@
+"""The pictures of the documentation that need no training: a mesh with named boundaries, and fields of several elements on it.
+
+    python docs/pictures.py
+"""
+
+from pathlib import Path
+
+import firedrake as fd
+import torch
+
+import thalweg
+from thalweg import fem, visualization
+
+IMAGES = Path(__file__).parent / "images"
+PLATE = Path(thalweg.__file__).parent / "data" / "meshes" / "plate_with_hole.msh"
+
+
+def main(folder=IMAGES):
+    mesh = fem.read_mesh(PLATE)
+    x, y = fd.SpatialCoordinate(mesh)
+    spaces = {
+        "P2": fd.FunctionSpace(mesh, "Lagrange", 2),
+        "DG1": fd.FunctionSpace(mesh, "DG", 1),
+        "RT1": fd.FunctionSpace(mesh, "RT", 1),
+        "P2_vector": fd.VectorFunctionSpace(mesh, "Lagrange", 2),
+    }
+    disc = fem.export(spaces)
+
+    bumps = fd.sin(7 * x) * fd.cos(6 * y)
+    rotation = fd.as_vector([0.5 - y, x - 0.5])
+    fields = {
+        "Lagrange": ("P2", bumps),
+        "along the boundary": ("P2", bumps),
+        "discontinuous": ("DG1", fd.conditional(x + y < 1, bumps, 1 + x * y)),
+        "vectors": ("P2_vector", rotation),
+        "Raviart-Thomas": ("RT1", fd.grad(bumps)),
+    }
+    panels = {}
+    for title, (name, expression) in fields.items():
+        u = fd.Function(spaces[name])
+        u.interpolate(expression) if disc[name].element.is_nodal else u.project(expression)
+        panels[title] = (disc[name], torch.from_numpy(u.dat.data_ro.reshape(-1).copy()))
+    visualization.plot_mesh(disc["P2"].mesh, Path(folder) / "mesh.png")
+    visualization.plot_comparison(disc["P2"], panels, Path(folder) / "elements.png")
+
+
+if __name__ == "__main__":
+    main()
