@@ -53,6 +53,9 @@ APT_PACKAGES = [
     "libscalapack-openmpi-dev",
 ]
 
+# gmsh looks for these when it is imported, with or without a window.
+GMSH_LIBRARIES = ["libglu1-mesa", "libxrender1", "libxcursor1", "libxft2", "libxinerama1"]
+
 PETSC_CONFIGURE_OPTIONS = " ".join(
     [
         "--with-c2html=0 --with-debugging=0 --with-fortran-bindings=0 --with-shared-libraries=1 --with-x=0",
@@ -161,10 +164,7 @@ def can_import(python: str | Path, *modules: str) -> bool:
     return subprocess.run([str(python), "-c", code], capture_output=True, cwd=Path.home()).returncode == 0
 
 
-def missing_apt_packages() -> list[str]:
-    wanted = list(APT_PACKAGES)
-    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
-        wanted.append("python3-dev")
+def missing_apt_packages(wanted: list[str]) -> list[str]:
     query = ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *wanted]
     listed = subprocess.run(query, capture_output=True, text=True).stdout.split("\n")
     installed = {line.split()[0] for line in listed if line.endswith(" installed")}
@@ -178,7 +178,10 @@ def install_system_packages() -> None:
             https://www.firedrakeproject.org/install, activate its environment (so that `python3 -c 'import firedrake'` works),
             and run the same command again: thalweg then uses that Firedrake.
         """)
-    missing = missing_apt_packages()
+    wanted = list(APT_PACKAGES)
+    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        wanted.append("python3-dev")
+    missing = missing_apt_packages(wanted)
     if not missing:
         return
     if os.geteuid() != 0:
@@ -187,9 +190,26 @@ def install_system_packages() -> None:
             f"    sudo apt-get update && sudo apt-get install -y --no-install-recommends {' '.join(missing)}\n\n"
             "and then the same command again."
         )
+    apt_install(missing)
+
+
+def apt_install(packages: list[str]) -> None:
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    run_logged("apt-update", ["apt-get", "update"], 0.2, env)
-    run_logged("apt-install of " + " ".join(missing), ["apt-get", "install", "-y", "--no-install-recommends", *missing], 1, env)
+    run_logged("apt-get update", ["apt-get", "update"], 0.2, env)
+    run_logged(
+        "apt-get install " + " ".join(packages), ["apt-get", "install", "-y", "--no-install-recommends", *packages], 1, env
+    )
+
+
+def install_gmsh_libraries() -> None:
+    """What gmsh needs of the system. It is an extra, so a machine where this cannot be had goes on without."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-query") is None:
+        return
+    missing = missing_apt_packages(GMSH_LIBRARIES)
+    if missing and os.geteuid() == 0:
+        apt_install(missing)
+    elif missing:
+        say(f"  gmsh will not import until these are there: sudo apt-get install -y {' '.join(missing)}")
 
 
 def make_venv() -> None:
@@ -202,8 +222,7 @@ def make_venv() -> None:
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
         if os.geteuid() == 0 and shutil.which("apt-get"):
-            run_logged("apt-update", ["apt-get", "update"], 0.2)
-            run_logged("apt-install of python3-venv", ["apt-get", "install", "-y", "python3-venv"], 0.2)
+            apt_install(["python3-venv"])
             subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
         else:
             stop(f"""
@@ -325,6 +344,7 @@ def main() -> None:
     say("Installing thalweg and Firedrake into .venv (about 15 min the first time on a machine, 2 min after that)")
     make_venv()
     install_firedrake()
+    install_gmsh_libraries()
     pip_install("thalweg and what it needs", 1, "-e", f"{ROOT}[dev]")
     STAMP.write_text(fingerprint())
     say(f"Installed in {time.monotonic() - start:.0f} s.")
