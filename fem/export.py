@@ -44,16 +44,16 @@ def export(
         InputError: a name is not an identifier, a pair names an unknown space, a space or mesh cannot be exported, no such matrix
             exists, or points lie outside the domain.
     """
-    if unfit := [name for name in (*spaces, *(forms or {})) if not name.isidentifier()]:
-        raise InputError(f"A space or a form cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
-
-    def space(name: str) -> Any:
-        if name not in spaces:
-            raise InputError(f"There is no space {name!r} among the exported {', '.join(map(repr, spaces))}.")
-        return spaces[name]
+    transfers, derivatives, products = list(transfers), list(derivatives), list(products)
+    observations, forms = observations or {}, forms or {}
+    if unfit := [name for name in (*spaces, *observations, *forms) if not name.isidentifier()]:
+        raise InputError(f"A part cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
+    used = {name for pair in transfers + derivatives + products for name in pair} | {of for of, _ in observations.values()}
+    if missing := sorted(used - set(spaces)):
+        raise InputError(f"There is no space {missing[0]!r} among the exported {', '.join(map(repr, spaces))}.")
 
     def matrices(pairs: Pairs, build: Callable[[Any, Any], Any]) -> dict[tuple[str, str], SparseMatrix]:
-        return {(s, t): SparseMatrix(build(space(s), space(t)), dtype) for s, t in pairs}
+        return {(s, t): SparseMatrix(build(spaces[s], spaces[t]), dtype) for s, t in pairs}
 
     meshes: dict[Any, Mesh] = {}
     exported = {}
@@ -64,14 +64,14 @@ def export(
         exported[name] = export_space(name, V, meshes[mesh], dtype)
     observed = {
         name: Observation(
-            of, torch.as_tensor(points, dtype=torch.float64), SparseMatrix(point_evaluation(space(of), points), dtype)
+            of, torch.as_tensor(points, dtype=torch.float64), SparseMatrix(point_evaluation(spaces[of], points), dtype)
         )
-        for name, (of, points) in (observations or {}).items()
+        for name, (of, points) in observations.items()
     }
     disc = Discretization(
         exported, matrices(transfers, interpolation), matrices(derivatives, derivative), matrices(products, product), observed
     )
     disc.sources.update(spaces)
-    for name, form in (forms or {}).items():
+    for name, form in forms.items():
         disc.forms[name] = compile_form(form, disc)
     return disc

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .space import Element, Function, Space
+from .space import Element, Function, Space, root
 from .sparse import SparseMatrix
 
 
@@ -91,7 +91,7 @@ class MixedSpace(Space):
 
     def norm(self, u: Tensor, norm: str | Sequence[str] = "L2") -> Tensor:
         """The norm of each field in a batch, ``(..., dofs) -> (...)``; ``norm`` is one for all subspaces or one for each."""
-        return self.inner(u, u, norm).clamp_min(0).sqrt()
+        return root(self.inner(u, u, norm))
 
     def interpolate(self, f: Function | Sequence[Function]) -> Tensor:
         """The interpolants of one function for each subspace, as one field; see :meth:`Space.interpolate`."""

@@ -137,7 +137,7 @@ class Space(nn.Module):
                 f"Unknown boundary tag {', '.join(map(repr, unknown))} in space {self.name!r}. "
                 f"Its mesh has the tags {', '.join(map(repr, self._tags))}."
             )
-        return torch.cat([self.get_buffer(self._tags[tag]) for tag in wanted]).unique()
+        return torch.cat([self.cell_nodes.new_empty(0), *(self.get_buffer(self._tags[tag]) for tag in wanted)]).unique()
 
     def boundary_dofs(self, tags: str | Iterable[str] = WHOLE_BOUNDARY) -> Tensor:
         """Sorted dofs on the boundary parts with these tags; errors as for :meth:`boundary_nodes`."""
@@ -186,10 +186,12 @@ class Space(nn.Module):
     def norm(self, u: Tensor, norm: str = "L2") -> Tensor:
         """The norm of each field in a batch, ``(..., dofs) -> (...)``, exact for functions of the space.
 
+        Its gradient at zero is zero, one of the norm's subgradients there.
+
         Raises:
             InputError: the field has another number of dofs, or the space has no such norm.
         """
-        return self.inner(u, u, norm).clamp_min(0).sqrt()
+        return root(self.inner(u, u, norm))
 
     def matrix(self, name: str) -> SparseMatrix:
         """A Gram matrix by name; :class:`InputError` if the space has none of that name."""
@@ -213,3 +215,9 @@ class Space(nn.Module):
     def __repr__(self) -> str:
         tags = ", ".join(tag for tag in self._tags if tag != WHOLE_BOUNDARY) or "none"
         return f"{type(self).__name__} {self.name}: {self.element}, {self.num_dofs} dofs, tags: {tags}"
+
+
+def root(square: Tensor) -> Tensor:
+    """The square root, zero with its gradient where rounding has left nothing positive."""
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)

@@ -101,12 +101,15 @@ def test_boundary_dofs_are_those_of_a_dirichlet_condition(exported):
         np.testing.assert_array_equal(space.boundary_dofs(tag), np.unique(V.boundary_nodes(marker)))
 
 
-def test_points_of_nodal_dofs_are_where_they_evaluate(exported):
+def test_points_of_dofs_are_where_they_evaluate_or_those_of_their_entity(exported):
     V, space, _ = exported
-    if not space.element.is_nodal:
-        pytest.skip("moments have no point")
-    x = fd.SpatialCoordinate(V.mesh())
-    np.testing.assert_allclose(space.dof_points[:, 0], fd.Function(V).interpolate(x[0]).dat.data_ro, atol=1e-14)
+    if space.element.is_nodal:
+        x = fd.SpatialCoordinate(V.mesh())
+        np.testing.assert_allclose(space.dof_points[:, 0], fd.Function(V).interpolate(x[0]).dat.data_ro, atol=1e-14)
+    else:
+        for tag, (axis, value) in {"1": (0, 0), "2": (0, 1), "3": (1, 0), "4": (1, 1)}.items():
+            assert (space.points[space.boundary_nodes(tag), axis] == value).all()
+        assert torch.equal(space.points.clamp(0, 1), space.points)
 
 
 def test_functions_are_interpolated_as_by_firedrake(exported):
@@ -119,6 +122,15 @@ def test_functions_are_interpolated_as_by_firedrake(exported):
         expected = fd.Function(V).interpolate(x[0] ** 2)
         found = space.interpolate(lambda p: torch.stack([p[:, 0] ** 2, 3 * p[:, 0] ** 2]))
     torch.testing.assert_close(found, torch.stack([dofs(expected), 3 * dofs(expected)]), atol=1e-13, rtol=0)
+
+
+def test_norm_of_zero_is_zero_with_its_gradient():
+    space = fem.export({"V": fd.FunctionSpace(MESHES["triangle"](), "CG", 1)})["V"]
+    u = torch.zeros(2, space.num_dofs, dtype=torch.float64, requires_grad=True)
+    norms = space.norm(u, "H1")
+    assert not norms.any()
+    assert not torch.autograd.grad(norms.sum(), u)[0].any()
+    assert not space.boundary_dofs([]).numel()
 
 
 def test_facets_of_a_tag_lie_on_its_side():
