@@ -51,6 +51,11 @@ def _check_integrals(form: Any) -> None:
             f"The form lives on {len(meshes)} meshes, but its fields must share one. "
             "Interpolate the fields of other meshes with a transfer first."
         )
+    if meshes[0].extruded:
+        raise InputError(
+            "The form lives on an extruded mesh, but forms can be compiled on interval, triangle, quadrilateral, tetrahedron "
+            "and hexahedron meshes only."
+        )
 
 
 def named_coefficients(form: Any) -> dict[Any, str]:

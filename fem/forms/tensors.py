@@ -78,7 +78,9 @@ class Evaluator:
     def _pointwise(self, function: Any, children: Sequence) -> Value:
         values = [self(child) for child in children]
         indices = _union(v.indices for v in values)
-        return Value(function(*(v.aligned(indices, 0) for v in values)), indices)
+        # Of a conditional both branches are evaluated, also where the other one is taken.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return Value(function(*(v.aligned(indices, 0) for v in values)), indices)
 
     def _zero(self, node: Any) -> Value:
         return Value(np.zeros((1, *node.shape)), ())
