@@ -30,15 +30,7 @@ class Run:
     def __init__(self, folder: str, device: str = "auto"):
         self.folder = Path(folder)
         self.device = choose_device(device)
-        try:
-            config = OmegaConf.load(self.folder / CONFIG)
-        except (OSError, OmegaConfBaseException) as error:
-            raise FileError(
-                f"{folder} holds no run of thalweg ({error}). Give the folder that `thalweg train` wrote, such as "
-                "run=outputs/quickstart."
-            ) from error
-        assert isinstance(config, DictConfig)
-        self.config = config
+        self.config = read_config(self.folder)
         self.checkpoint = Checkpoints(self.folder / "checkpoints").best()
 
     def operator(self, disc: Discretization) -> Operator:
@@ -96,6 +88,22 @@ def choose_device(device: str) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise InputError("This machine has no CUDA device that torch can use; choose device=cpu or device=auto.")
     return chosen
+
+
+def read_config(folder: Path) -> DictConfig:
+    """The resolved configuration of a run.
+
+    Raises:
+        FileError: the folder holds no run.
+    """
+    try:
+        config = OmegaConf.load(folder / CONFIG)
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        raise FileError(
+            f"{folder} holds no run of thalweg ({error}). Give the folder that `thalweg train` wrote, such as run=outputs/quickstart."
+        ) from error
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def write_config(folder: Path, config: DictConfig) -> None:

@@ -12,9 +12,20 @@ from ..data import FieldDataset
 from ..errors import InputError
 from ..operators import build_operator
 from ..training import Checkpoints, MetricsLog, Settings, Trainer
-from .run import choose_device, split_range, write_config
+from .run import choose_device, read_config, split_range, write_config
 
 log = logging.getLogger("thalweg")
+
+#: What does not change the numbers of a run.
+_MAY_CHANGE = {
+    "resume",
+    "overwrite",
+    "folder",
+    "device",
+    "training.loop.checkpoint_every",
+    "data.folder",
+    "data.samples_per_shard",
+}
 
 
 def run(config: DictConfig) -> float:
@@ -64,5 +75,29 @@ def _prepare(folder: Path, checkpoints: Checkpoints, config: DictConfig) -> bool
         shutil.rmtree(checkpoints.folder)
         MetricsLog(folder / "metrics.jsonl").start(0)
         found = False
-    write_config(folder, config)
+    if found:
+        _require_same(folder, config)
+    else:
+        write_config(folder, config)
     return found
+
+
+def _require_same(folder: Path, config: DictConfig) -> None:
+    """Refuse to resume with another configuration: what came out would be neither run."""
+    before, now = _leaves(read_config(folder)), _leaves(config)
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if changed := [key for key in changed if key.split(".")[0] not in _MAY_CHANGE and key not in _MAY_CHANGE]:
+        listed = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:3])
+        raise InputError(
+            f"The run in {folder} was started with another configuration: {listed}. Resume it with the one it was started with "
+            f"(see {folder / 'config.yaml'}), or start a new run by name=..."
+        )
+
+
+def _leaves(config: DictConfig, prefix: str = "") -> dict[str, object]:
+    """The values of a resolved configuration by their dotted keys."""
+    leaves: dict[str, object] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        leaves |= _leaves(value, f"{name}.") if isinstance(value, DictConfig) else {name: value}
+    return leaves

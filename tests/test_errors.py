@@ -12,11 +12,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from small import SMALL, configuration
 from thalweg.commands import evaluate, generate, predict, train
+from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import FileError, FingerprintError, InputError
+from thalweg.fem import load
+from thalweg.operators import build_operator, load_weights
 from thalweg.storage import atomic
+from thalweg.training import Checkpoints
 
 
 def thalweg(*arguments: str) -> subprocess.CompletedProcess:
@@ -37,6 +42,12 @@ def copy(dataset: Path, tmp_path: Path) -> Path:
     """A copy of the data set to damage."""
     shutil.copytree(dataset / "data", tmp_path / "data")
     return tmp_path
+
+
+def configured_operator(dataset: Path, *overrides: str) -> dict:
+    node = OmegaConf.to_container(configuration("train", dataset, *overrides).operator, resolve=True)
+    assert isinstance(node, dict)
+    return node
 
 
 def test_a_misspelt_key_is_answered_with_the_nearest_one():
@@ -118,7 +129,18 @@ def test_a_run_is_not_overwritten_unasked(trained: Path, dataset: Path):
 def test_the_checkpoint_of_another_operator_is_refused(trained: Path, dataset: Path, tmp_path: Path):
     shutil.copytree(trained, tmp_path / "run")
     overrides = [f"data.folder={dataset / 'data'}", "resume=true", "operator.processor.channels=4"]
+    with pytest.raises(InputError, match=r"another configuration: operator\.processor\.channels was 8, is 4"):
+        train.run(configuration("train", tmp_path, *overrides))
+    # Weights that come without their run's configuration are told apart by their shapes.
+    other = build_operator(configured_operator(dataset, "operator.processor.channels=4"), load(dataset / "data" / DISCRETIZATION))
     with pytest.raises(InputError, match="holds the weights of another operator"):
+        load_weights(Checkpoints(trained / "checkpoints").best(), other)
+
+
+def test_a_run_is_not_resumed_with_another_plan(trained: Path, dataset: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path / "run")
+    overrides = [f"data.folder={dataset / 'data'}", "resume=true", "training.loop.epochs=5"]
+    with pytest.raises(InputError, match=r"training\.loop\.epochs was 2, is 5"):
         train.run(configuration("train", tmp_path, *overrides))
 
 

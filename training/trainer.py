@@ -91,14 +91,25 @@ class Trainer:
             DivergedError: the loss is no longer finite; the last good checkpoint is kept.
         """
         state: dict[str, Any] = {"step": 0, "loss_sum": 0.0, "best": math.inf, "best_step": None, "seconds": 0.0}
+        state["plan"] = self._plan()
         if resume:
             state = self.checkpoints.restore(self.operator, self.optimizer, self.scheduler)
+            if state["plan"] != self._plan():
+                raise InputError(
+                    f"The run was started with {state['plan']}, but is now to go on with {self._plan()}. Resume with what it was started "
+                    "with, or start a new run."
+                )
             log.info("resuming after step %d of %d", state["step"], self.total_steps)
         self.rows.start(state["step"])
         with show_progress("training", self.total_steps, "steps") as advance, _stop_requests() as stop_requested:
             for epoch in range(state["step"] // self.steps_per_epoch, self.settings.epochs):
                 self._epoch(epoch, state, advance, stop_requested)
         return state
+
+    def _plan(self) -> dict[str, int]:
+        """What fixes the order of samples and the learning rates, and so must not change within a run."""
+        settings = self.settings
+        return {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": settings.seed, "samples": len(self.train)}
 
     def _epoch(
         self, epoch: int, state: dict[str, Any], advance: Callable[[int], None], stop_requested: Callable[[], bool]
