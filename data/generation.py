@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import DivergedError
 from ..fem import load
 from ..progress_bar import progress
 from .dataset import DISCRETIZATION, Provenance, Shard, shards, write_shard
@@ -43,7 +44,7 @@ def generate(
     Raises:
         FingerprintError: the folder holds samples of another mesh or other elements.
         FileError: the disk is full or the folder cannot be written.
-        DivergedError: the solver failed for a sample; the message names it. Shards finished before are kept.
+        DivergedError: the solver failed for a sample; the message names it. Samples of earlier shards are stored.
     """
     folder = Path(folder)
     disc = problem.export()
@@ -95,10 +96,15 @@ def _solve(problem: "Problem", shard: Shard, seed: int, dtype: np.dtype) -> tupl
         for function in inputs.values():
             function.dat.data_wo[...] = function.dat.data_ro.astype(dtype)
         start = time.perf_counter()
-        outputs = problem.solve(inputs)
+        try:
+            outputs = problem.solve(inputs)
+        except DivergedError as error:
+            raise DivergedError(f"Sample {sample} of seed {seed}: {error}") from error
         seconds.append(time.perf_counter() - start)
         for name, function in (inputs | outputs).items():
             rows[name].append(_dofs(function).astype(dtype))
+            if not np.isfinite(rows[name][-1]).all():
+                raise DivergedError(f"Field {name!r} of sample {sample}, seed {seed}, contains NaN or infinity in {dtype}.")
     fields = {name: np.stack(values)[:, None] for name, values in rows.items()}
     return fields, {"seconds_solve": np.array(seconds)}
 

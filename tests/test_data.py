@@ -2,19 +2,25 @@
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+import firedrake as fd
 import h5py
 import numpy as np
 import pytest
 import torch
-from small import configuration
 
+from small import configuration
 from thalweg.commands import generate
 from thalweg.commands.run import split_range
 from thalweg.data import FieldDataset
+from thalweg.data import generate as generate_data
 from thalweg.data.dataset import field_spaces, shards
+from thalweg.data.generation import sample_rng
+from thalweg.errors import DivergedError
+from thalweg.solvers import Poisson
 
 
 def test_samples_do_not_depend_on_the_order_or_the_shards(dataset: Path, tmp_path: Path):
@@ -81,6 +87,39 @@ def test_batches_are_the_rows_asked_for(dataset: Path):
     assert torch.equal(batch["u"], whole.fields["u"][[11, 8]])
     assert len(data) == 12
     assert (data.parameters["seconds_solve"] > 0).all()
+
+
+class Fragile(Poisson):
+    """A Poisson problem whose solver breaks down where the source has a mean above a bound."""
+
+    def __init__(self, failure: Callable[[fd.Function], None], bound: float):
+        super().__init__("plate_with_hole.msh", ["left"], refinements=0)
+        self.failure, self.bound = failure, bound
+
+    def solve(self, inputs: Mapping[str, fd.Function]) -> dict[str, fd.Function]:
+        outputs = super().solve(inputs)
+        if inputs["f"].dat.data_ro.mean() > self.bound:
+            self.failure(outputs["u"])
+        return outputs
+
+
+def diverge(u: fd.Function) -> None:
+    raise DivergedError("the solver diverged.")
+
+
+def break_down(u: fd.Function) -> None:
+    u.dat.data_wo[0] = np.nan
+
+
+@pytest.mark.parametrize("failure", [diverge, break_down])
+def test_a_failed_solve_is_located_and_earlier_shards_stay(failure: Callable[[fd.Function], None], tmp_path: Path):
+    whole = Fragile(failure, np.inf)
+    means = [float(whole.random_inputs(sample_rng(0, i))["f"].dat.data_ro.mean()) for i in range(8)]
+    bound = max(means[:4]) + 1e-3
+    first = next(i for i, mean in enumerate(means) if mean > bound)
+    with pytest.raises(DivergedError, match=f"ample {first}"):
+        generate_data(Fragile(failure, bound), tmp_path, 8, samples_per_shard=2)
+    assert len(FieldDataset(tmp_path)) == first // 2 * 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
