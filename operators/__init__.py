@@ -1,6 +1,7 @@
 """Neural operators and the parts they are made of."""
 
-from .decoders import ComposedDecoder, CurlDecoder, Decoder, DirichletDecoder, IntegralDecoder, PlainDecoder, PositiveDecoder
+from .composed_decoders import ComposedDecoder, JointDecoder
+from .decoders import Decoder, DirichletDecoder, PlainDecoder, TransferDecoder
 from .encoders import (
     Encoder,
     GridEncoder,
@@ -15,6 +16,7 @@ from .files import build_operator, load_operator, load_weights, save_operator
 from .multigrid import MultigridProcessor
 from .operator import Operator
 from .spon import SPON
+from .structured_decoders import CurlDecoder, IntegralDecoder, PositiveDecoder
 
 __all__ = [
     "SPON",
@@ -26,6 +28,7 @@ __all__ = [
     "GridEncoder",
     "IntegralDecoder",
     "InterpolationEncoder",
+    "JointDecoder",
     "JointEncoder",
     "L2ProjectionEncoder",
     "MomentEncoder",
@@ -35,6 +38,7 @@ __all__ = [
     "PlainDecoder",
     "PositiveDecoder",
     "TraceEncoder",
+    "TransferDecoder",
     "build_operator",
     "load_operator",
     "load_weights",

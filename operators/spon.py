@@ -49,8 +49,7 @@ class SPON(Operator):
         """
         channels = self.encoder(fields)
         self.input_scale.copy_(_root_mean_square(channels, dim=(0, 2)))
-        outputs = fields[self.decoder.field]
-        self.output_scale.copy_(_root_mean_square(outputs, dim=(0, 1)).expand_as(self.output_scale))
+        self.output_scale.copy_(self.decoder.channel_scales(fields))
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         hidden = self.processor(self.encoder(fields) / self.input_scale)

@@ -192,6 +192,32 @@ def test_compositions_that_destroy_a_property_are_refused(plane):
         operators.ComposedDecoder([operators.DirichletDecoder(everywhere, "u"), operators.IntegralDecoder(everywhere, "u", 1.0)])
 
 
+def test_fields_of_a_joint_decoder_have_their_own_channels_and_structure():
+    mesh = fd.UnitSquareMesh(3, 2)
+    spaces = {
+        "U": fd.VectorFunctionSpace(mesh, "CG", 2),
+        "W": fd.FunctionSpace(mesh, "CG", 2),
+        "P": fd.FunctionSpace(mesh, "CG", 1),
+    }
+    disc = fem.export(spaces, transfers=[("W", "P")])
+    U, W, P = (disc[name] for name in "UWP")
+    pressure = [operators.TransferDecoder(W, P, "p", disc.transfer("W", "P")), operators.IntegralDecoder(P, "p", 0.0)]
+    decoder = operators.JointDecoder([operators.DirichletDecoder(U, "u"), operators.ComposedDecoder(pressure)])
+    assert decoder.num_channels == 3
+    out = decoder(channels(decoder), {})
+    assert {name: u.shape[1] for name, u in out.items()} == {"u": U.num_dofs, "p": P.num_dofs}
+    assert not out["u"][:, U.boundary_dofs()].any()
+    assert integral(P, out["p"]).abs().max() < 1e-13
+    scales = decoder.channel_scales({"u": torch.full((2, U.num_dofs), 3.0), "p": torch.full((2, P.num_dofs), -5.0)})
+    assert scales.flatten().tolist() == [3, 3, 5]
+    with pytest.raises(InputError, match="nodes of one element"):
+        operators.JointDecoder([operators.DirichletDecoder(U, "u"), operators.PlainDecoder(P, "p")])
+    with pytest.raises(InputError, match="one name"):
+        operators.JointDecoder([operators.DirichletDecoder(U, "u"), operators.PlainDecoder(W, "u")])
+    with pytest.raises(InputError, match="does not lead"):
+        operators.TransferDecoder(P, W, "p", disc.transfer("W", "P"))
+
+
 def test_wrong_arguments_and_data_are_refused(plane):
     V = plane["V"]
     wrong = {
