@@ -16,7 +16,7 @@ class Placeholder:
     """A field, a test function or a constant in an integrand, where TSFC would have put its tabulation.
 
     ``owner`` is the name of the field or constant ("" for the test function), ``block`` the subspace of a mixed function it lies in;
-    ``terminal`` and ``context`` are what TSFC needs to tabulate it. The shape is that of its value on the reference cell, or of
+    ``terminal`` and ``config`` are what TSFC needs to tabulate it. The shape is that of its value on the reference cell, or of
     the derivative of the given order.
     """
 
@@ -27,7 +27,7 @@ class Placeholder:
     derivatives: int = 0
     shape: tuple[int, ...] = ()
     terminal: Any = field(default=None, compare=False)
-    context: Any = field(default=None, compare=False)
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -150,6 +150,8 @@ def _translate(
     from ufl.classes import Argument, Coefficient, QuadratureWeight
     from ufl.corealg.map_dag import map_expr_dag
 
+    config = {**builder.fem_config(), "quadrature_rule": rule}
+
     class Translator(fem.Translator):
         """TSFC's translation, except that fields and test functions stay symbols and the weights go into the tables."""
 
@@ -170,9 +172,7 @@ def _translate(
 
         def symbol(self, kind: str, owner: str, part: int, mt: Any) -> Any:
             restriction = mt.restriction if kind != "constant" else None
-            symbol = Placeholder(
-                kind, owner, part, restriction, mt.local_derivatives, mt.expr.ufl_shape, mt.terminal, self.context
-            )
+            symbol = Placeholder(kind, owner, part, restriction, mt.local_derivatives, mt.expr.ufl_shape, mt.terminal, config)
             target.placeholders.setdefault(symbol.name, symbol)
             return gem.Variable(symbol.name, symbol.shape)
 
@@ -184,10 +184,7 @@ def _translate(
 
         facet_avg = cell_avg
 
-    config = {**builder.fem_config(), "quadrature_rule": rule}
-    context = fem.PointSetContext(**config)
-    context.config = config
-    translated = map_expr_dag(Translator(context), simplify_abs(expression, False))
+    translated = map_expr_dag(Translator(fem.PointSetContext(**config)), simplify_abs(expression, False))
     target.expressions.append(translated)
 
 
@@ -198,6 +195,7 @@ def _value(constant: Any) -> np.ndarray:
 def tabulation(symbol: Placeholder) -> tuple[Any, tuple]:
     """The values of all basis functions of a placeholder's space at the quadrature points: a GEM tensor, and its basis indices."""
     import ufl
+    from finat.element_factory import create_element
     from gem.optimise import constant_fold_zero
     from tsfc import fem
     from tsfc.modified_terminals import ModifiedTerminal
@@ -206,6 +204,6 @@ def tabulation(symbol: Placeholder) -> tuple[Any, tuple]:
     space = ufl.FunctionSpace(extract_unique_domain(symbol.terminal), symbol.terminal.ufl_element())
     basis = ufl.Argument(space, 0)
     mt = ModifiedTerminal(None, basis, symbol.derivatives, symbol.restriction, True)
-    multiindex = symbol.context.create_element(space.ufl_element()).get_indices()
-    context = fem.PointSetContext(**symbol.context.config, argument_multiindices=(multiindex,))
+    multiindex = create_element(space.ufl_element()).get_indices()
+    context = fem.PointSetContext(**symbol.config, argument_multiindices=(multiindex,))
     return constant_fold_zero([fem.translate_argument(basis, mt, context)])[0], multiindex

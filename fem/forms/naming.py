@@ -51,7 +51,7 @@ def _check_integrals(form: Any) -> None:
             f"The form lives on {len(meshes)} meshes, but its fields must share one. "
             "Interpolate the fields of other meshes with a transfer first."
         )
-    if meshes[0].extruded:
+    if getattr(meshes[0], "extruded", False):
         raise InputError(
             "The form lives on an extruded mesh, but forms can be compiled on interval, triangle, quadrilateral, tetrahedron "
             "and hexahedron meshes only."

@@ -38,6 +38,8 @@ def build_kernel(part: Integrand, bindings: Bindings, spaces: Mapping[str, Any],
 
 
 class _Pointwise:
+    """One way to write an integrand as a program."""
+
     def __init__(self, part: Integrand, tables: Mapping[tuple, Tables], evaluate: Evaluator, entities: int, expand: bool):
         self.part, self.tables = part, tables
         self.entities = entities

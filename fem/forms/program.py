@@ -14,7 +14,8 @@ _CALLS: dict[str, Any] = {
     "abs": torch.abs, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "reciprocal": torch.reciprocal, "exp": torch.exp, "ln": torch.log,
     "cos": torch.cos, "sin": torch.sin, "tan": torch.tan, "cosh": torch.cosh, "sinh": torch.sinh, "tanh": torch.tanh,
     "acos": torch.acos, "asin": torch.asin, "atan": torch.atan, "atan2": torch.atan2, "erf": torch.special.erf, "pow": torch.pow,
-    "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge, "==": torch.eq, "!=": torch.ne, "LogicalAnd": torch.logical_and, "LogicalOr": torch.logical_or, "LogicalNot": torch.logical_not,
+    "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge, "==": torch.eq, "!=": torch.ne,
+    "LogicalAnd": torch.logical_and, "LogicalOr": torch.logical_or, "LogicalNot": torch.logical_not,
     # At a tie the derivative is that of the second argument, as in UFL.
     "MinValue": lambda a, b: torch.where(a < b, a, b), "MaxValue": lambda a, b: torch.where(a > b, a, b),
     "where": lambda condition, yes, no: torch.where(condition.to(torch.bool), yes, no),

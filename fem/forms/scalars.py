@@ -110,6 +110,7 @@ class Scalars:
         )
 
     def sum(self, terms: Iterable[Linear]) -> Linear:
+        """The sum, component by component of the test function."""
         collected: dict[Test, list[Polynomial]] = {}
         for linear in terms:
             for test, p in linear.items():
@@ -118,14 +119,11 @@ class Scalars:
 
     def _fold(self, node: Any, position: tuple[int, ...], binding: Mapping) -> Polynomial:
         value = self.evaluate(node)
-        points = [i for i in self.points if i in value.indices]
+        points = self.points if set(self.points) & set(value.indices) else ()
         bound = [i for i in value.indices if i not in points]
         array = value.aligned((*points, *bound), len(node.shape))
         array = array[(..., *(binding[i] for i in bound), *position)]
-        if points and len(points) < len(self.points):
-            extents = [i.extent for i in self.points]
-            array = value.aligned((*self.points, *bound), len(node.shape))[(..., *(binding[i] for i in bound), *position)]
-            array = np.broadcast_to(array, (array.shape[0], *extents))
+        array = np.broadcast_to(array, (array.shape[0], *(i.extent for i in points)))
         folded = coefficient(np.asarray(array, dtype=float).reshape(array.shape[0], -1).T)
         return Polynomial({(): folded}) if np.any(folded) else Polynomial()
 

@@ -62,10 +62,16 @@ class Tables:
             order, self.groups = np.arange(len(order)), np.array([len(order)])
             self._tables = {name: table[:1] for name, table in self._tables.items()}
         self.order = None if np.array_equal(order, np.arange(len(order))) else order
+        self._jets: dict[tuple, Jet] = {}
         self.block = space.block_size if all(map(self._is_blocked, self._tables.values())) else 1
 
     def jet(self, name: str, position: tuple[int, ...]) -> Jet:
         """One component of a placeholder."""
+        if (name, position) not in self._jets:
+            self._jets[name, position] = self._jet(name, position)
+        return self._jets[name, position]
+
+    def _jet(self, name: str, position: tuple[int, ...]) -> Jet:
         table = self._tables[name][(..., *position)]
         by_component = table.reshape(*table.shape[:2], -1, self.block)
         component = int(np.abs(by_component).max(axis=(0, 1, 2)).argmax())
