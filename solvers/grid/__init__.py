@@ -1,5 +1,7 @@
 """Batched solvers on uniform grids in torch, for the CPU and the GPU, without Firedrake. Arrays are ``(batch, channel, x, y[, z])``."""
 
+from .coefficients import multiscale_trigonometric, threshold
+from .darcy import Darcy
 from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
 from .runge_kutta import ARK436, ARS443, Tableau
@@ -8,6 +10,7 @@ from .vorticity import VorticityEquation
 __all__ = [
     "ARK436",
     "ARS443",
+    "Darcy",
     "DirichletField",
     "GaussianField",
     "NeumannField",
@@ -16,5 +19,7 @@ __all__ = [
     "VorticityEquation",
     "diagonal_forcing",
     "kolmogorov_forcing",
+    "multiscale_trigonometric",
     "taylor_green",
+    "threshold",
 ]
