@@ -116,6 +116,16 @@ def test_vmap_over_constants_is_a_batch():
     torch.testing.assert_close(mapped, F(u=given["u"], mu=mu, lmbda=given["lmbda"]))
 
 
+def test_dense_jacobian_is_the_assembled_matrix():
+    case = CASES["mixed_darcy"]()
+    F, given = compiled(case), values(case)
+    unknown = next(c for c in case.form.coefficients() if c.name() == "w")
+    matrix = fd.assemble(fd.derivative(case.form, unknown), mat_type="aij").petscmat.convert("dense").getDenseArray()
+    for jacobian in (torch.func.jacfwd, torch.func.jacrev):
+        found = jacobian(lambda w: F(w=w, K=given["K"]))(given["w"])
+        assert relative(found, torch.tensor(matrix)) < 1e-12
+
+
 def test_double_backward_gives_the_hessian_of_an_energy():
     case = CASES["minimal_surface"]()
     (u,) = case.form.coefficients()

@@ -116,6 +116,9 @@ class Residual(nn.Module):
                     f"{name!r} is {value.dtype}, but the form is held in {self.dtype}. Convert the one with "
                     f"`{name}.to({self.dtype})` or the other with `.to({value.dtype})`."
                 )
+            if value.device != self.get_buffer("_dtype").device:
+                here = self.get_buffer("_dtype").device
+                raise InputError(f"{name!r} is on {value.device}, but the form is on {here}. Move one of them with `.to(...)`.")
             tensors[name] = value
         return tensors
 
