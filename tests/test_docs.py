@@ -9,8 +9,8 @@ import torch
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-def program(page: str) -> str:
-    return "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL))
+def program(page: Path) -> str:
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 
 
 def test_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
@@ -19,10 +19,30 @@ def test_the_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     (tmp_path / "plate_with_hole.msh").write_bytes(resolve_mesh("plate_with_hole.msh").read_bytes())
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(compile(program("finite_element_bridge.md"), "finite_element_bridge.md", "exec"), names)
+    exec(compile(program(DOCS / "finite_element_bridge.md"), "finite_element_bridge.md", "exec"), names)
     assert names["r"].abs().max() < 1e-8
     assert (names["u"][:, names["fixed"]] == 0).all()
     assert (names["V"].norm(names["u"], "H1") > 0.01).all()
     assert torch.all(names["loss"](u=names["u"], a=names["a"], f=1.0) < 1e-12)
     assert (tmp_path / "bridge.png").stat().st_size > 10_000
     assert "Lagrange 2 on triangle" in capsys.readouterr().out
+
+
+def test_the_first_program_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.chdir(tmp_path)
+    text = program(DOCS.parent / "README.md")
+    for full, small in {
+        "192, 640": "8, 24",
+        "128, 192": "4, 8",
+        "range(128)": "range(4)",
+        "=640": "=24",
+        "epochs=6": "epochs=1",
+    }.items():
+        assert full in text
+        text = text.replace(full, small)
+    names: dict = {}
+    exec(compile(text, "README.md", "exec"), names)
+    assert "relative_h1" in capsys.readouterr().out
+    fields = names["test"].fields
+    boundary = names["V"].boundary_dofs()
+    assert torch.equal(names["spon"](fields)["u"][:, boundary], fields["g"][:, boundary])
