@@ -70,6 +70,7 @@ class RieszMap(nn.Module):
             self.register_buffer(f"_smoother_{level}", torch.from_numpy(_damped_jacobi(A)).to(dtype), persistent=False)
             A = P.T @ A @ P
         self.operators, self.prolongations = nn.ModuleList(operators), nn.ModuleList(prolongations)
+        self.restrictions = nn.ModuleList(P.T for P in prolongations)
         inverse = _dense_inverse(A, free[-1] > 0, spaces[-1].name, "+".join(matrices))
         self.register_buffer("coarsest", torch.from_numpy(inverse).to(dtype), persistent=False)
 
@@ -101,10 +102,9 @@ class RieszMap(nn.Module):
         z = smoother * b
         for _ in range(self.sweeps - 1):
             z = z + smoother * (b - self._product(self.operators, level, z))
-        P = self.prolongations[level]
-        assert isinstance(P, SparseMatrix)
         residual = b - self._product(self.operators, level, z)
-        z = z + P.on_nodes(self._cycle(level + 1, P.T.on_nodes(residual)))
+        correction = self._cycle(level + 1, self._product(self.restrictions, level, residual))
+        z = z + self._product(self.prolongations, level, correction)
         for _ in range(self.sweeps):
             z = z + smoother * (b - self._product(self.operators, level, z))
         return z

@@ -64,6 +64,18 @@ def test_loss_and_its_gradient_vanish_at_the_solution(poisson):
     assert gradient.abs().max() < 1e-10
 
 
+def test_loss_is_traced_as_a_whole_and_differentiates_forwards(poisson):
+    disc, _ = poisson
+    loss = fem.ResidualLoss(disc.form("residual"), riesz(disc))
+    u = guesses(disc).requires_grad_()
+    value = loss(u=u)
+    torch.testing.assert_close(torch.compile(loss, fullgraph=True, backend="aot_eager")(u=u), value)
+    direction = torch.randn(u.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    _, slope = torch.func.jvp(lambda x: loss(u=x).sum(), (u.detach(),), (direction,))
+    (gradient,) = torch.autograd.grad(value.sum(), u)
+    torch.testing.assert_close(slope, (gradient * direction).sum())
+
+
 def test_riesz_map_is_symmetric_and_ignores_the_dirichlet_boundary(poisson):
     disc, _ = poisson
     B = riesz(disc, cycles=2)
