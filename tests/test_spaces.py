@@ -210,6 +210,15 @@ def test_norms_of_a_mixed_field_add_up(taylor_hood):
     assert Z.norm(dofs(z).expand(3, 2, -1), "H1").shape == (3, 2)
 
 
+def test_flux_and_potential_are_measured_each_in_its_norm(saved):
+    disc, _ = saved
+    R, Q, F = (disc[name] for name in "RQF")
+    sigma, u = torch.randn(3, R.num_dofs, dtype=torch.float64), torch.randn(3, Q.num_dofs, dtype=torch.float64)
+    expected = R.norm(sigma, "Hdiv") ** 2 + Q.norm(u) ** 2
+    torch.testing.assert_close(F.norm(F.merge(sigma, u), ("Hdiv", "L2")) ** 2, expected)
+    torch.testing.assert_close(F.mass(F.merge(sigma, u)), F.merge(R.mass(sigma), Q.mass(u)))
+
+
 def test_boundary_dofs_of_a_subspace_are_numbered_in_the_mixed_space(taylor_hood):
     Z = fem.export({"Z": taylor_hood})["Z"]
     z = fd.Function(taylor_hood)
@@ -246,12 +255,9 @@ def test_fingerprint_belongs_to_the_coordinates(move):
 @pytest.fixture(scope="module")
 def saved(taylor_hood, tmp_path_factory):
     mesh = taylor_hood.mesh().unique()
-    spaces = {
-        "Z": taylor_hood,
-        "V": fd.FunctionSpace(mesh, "CG", 1),
-        "R": fd.FunctionSpace(mesh, "RT", 2),
-        "Q": fd.FunctionSpace(mesh, "DG", 1),
-    }
+    others = {"V": ("CG", 1), "R": ("RT", 2), "Q": ("DG", 1)}
+    spaces = {"Z": taylor_hood, **{name: fd.FunctionSpace(mesh, *element) for name, element in others.items()}}
+    spaces["F"] = spaces["R"] * spaces["Q"]
     disc = fem.export(spaces, [("V", "Q")], [("R", "Q")], [("V", "Q")], {"sensors": ("V", [[0.3, 0.4], [1, 1]])})
     path = tmp_path_factory.mktemp("discretization") / "disc.h5"
     disc.save(path)
