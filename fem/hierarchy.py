@@ -19,11 +19,15 @@ class Hierarchy(nn.Module):
     def __init__(self, spaces: Sequence[Space], prolongations: Sequence[SparseMatrix]):
         super().__init__()
         if len(prolongations) != len(spaces) - 1:
-            raise InputError(f"A hierarchy of {len(spaces)} spaces needs {len(spaces) - 1} prolongations, not {len(prolongations)}.")
+            raise InputError(
+                f"A hierarchy of {len(spaces)} spaces needs {len(spaces) - 1} prolongations, not {len(prolongations)}."
+            )
         for fine, coarse, P in zip(spaces, spaces[1:], prolongations, strict=False):
             if P.shape != (fine.num_dofs, coarse.num_dofs):
-                raise InputError(f"The prolongation from {coarse.name!r} ({coarse.num_dofs} dofs) to {fine.name!r} ({fine.num_dofs} dofs) "
-                                 f"has shape {P.shape}.")
+                raise InputError(
+                    f"The prolongation from {coarse.name!r} ({coarse.num_dofs} dofs) to {fine.name!r} ({fine.num_dofs} dofs) "
+                    f"has shape {P.shape}."
+                )
         self.spaces = nn.ModuleList(spaces)
         self.prolongations = nn.ModuleList(prolongations)
 
@@ -62,7 +66,12 @@ class Hierarchy(nn.Module):
         return sum(nonzeros) / nonzeros[0]
 
     def __repr__(self) -> str:
-        rows = [f"  {level}: {self[level].name:8s} {self[level].num_dofs:8d} dofs  {self[level].element}" for level in range(len(self))]
-        head = (f"Hierarchy of {len(self)} levels, grid complexity {self.grid_complexity:.2f}, "
-                f"operator complexity {self.operator_complexity:.2f}")
+        rows = [
+            f"  {level}: {self[level].name:8s} {self[level].num_dofs:8d} dofs  {self[level].element}"
+            for level in range(len(self))
+        ]
+        head = (
+            f"Hierarchy of {len(self)} levels, grid complexity {self.grid_complexity:.2f}, "
+            f"operator complexity {self.operator_complexity:.2f}"
+        )
         return "\n".join([head, *rows])
