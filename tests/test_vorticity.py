@@ -146,6 +146,21 @@ def test_single_precision_agrees_with_double():
     assert (single - double).norm() < 1e-5 * double.norm()
 
 
+def test_each_sample_may_have_its_own_forcing():
+    forcing, w = torch.stack([a * diagonal_forcing((16, 16)) for a in (1, 5)])[:, None], initial(16, range(2))
+    both = VorticityEquation((16, 16), viscosity=1e-3, forcing=forcing, dtype=f64).solve(w, 0.1, 1, dt=0.02)
+    for i in range(2):
+        one = VorticityEquation((16, 16), viscosity=1e-3, forcing=forcing[i, 0], dtype=f64).solve(w[i : i + 1], 0.1, 1, dt=0.02)
+        torch.testing.assert_close(both[i : i + 1], one)
+
+
+def test_an_equation_changes_its_precision_as_a_module():
+    w = initial(16)
+    flow = benchmark(16, dtype=torch.float32)
+    single = flow.solve(w.float(), 0.1, 1, dt=0.05)
+    torch.testing.assert_close(flow.to(f64).solve(w, 0.1, 1, dt=0.05).float(), single, atol=1e-5, rtol=0)
+
+
 def test_samples_of_a_batch_do_not_touch_each_other():
     flow, w = benchmark(24), initial(24, range(3))
     torch.testing.assert_close(flow.solve(w, 0.1, 2, dt=0.01)[1:2], flow.solve(w[1:2], 0.1, 2, dt=0.01), atol=1e-13, rtol=0)

@@ -5,6 +5,8 @@ from .darcy import Darcy
 from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
 from .runge_kutta import ARK436, ARS443, Tableau
+from .sides import FreeSlip, Outflow, Periodic, Wall
+from .staggered import StaggeredFlow
 from .vorticity import VorticityEquation
 
 __all__ = [
@@ -12,11 +14,16 @@ __all__ = [
     "ARS443",
     "Darcy",
     "DirichletField",
+    "FreeSlip",
     "GaussianField",
     "NeumannField",
+    "Outflow",
+    "Periodic",
     "PeriodicField",
+    "StaggeredFlow",
     "Tableau",
     "VorticityEquation",
+    "Wall",
     "diagonal_forcing",
     "kolmogorov_forcing",
     "multiscale_trigonometric",

@@ -74,7 +74,8 @@ class VorticityEquation(nn.Module):
         g = torch.zeros(self.shape) if forcing is None else forcing
         if tuple(g.shape[-2:]) != self.shape or g.dim() not in (2, 4) or (g.dim() == 4 and g.shape[1] != 1):
             raise InputError(f"The forcing has shape {tuple(g.shape)}; expected {self.shape} or (batch, 1, {nx}, {ny}).")
-        self.register_buffer("source", self._spectrum(g.to(device, dtype)), persistent=False)
+        # Real pairs: a module's change of dtype would drop the imaginary part of complex numbers.
+        self.register_buffer("source", torch.view_as_real(self._spectrum(g.to(device, dtype))), persistent=False)
 
     def _spectrum(self, w: Tensor) -> Tensor:
         return torch.fft.rfft2(w) * self.kept
@@ -91,7 +92,7 @@ class VorticityEquation(nn.Module):
         """Spectrum of g − u·∇ω."""
         u, v = self._velocity(spectrum).unbind(1)
         moments = torch.fft.rfft2(torch.stack([u * v, v * v - u * u], 1))
-        return (moments * self.products).sum(1, keepdim=True) + self.source
+        return (moments * self.products).sum(1, keepdim=True) + torch.view_as_complex(self.source)
 
     def velocity(self, w: Tensor) -> Tensor:
         """The velocity of a vorticity; zero on average."""
@@ -113,7 +114,7 @@ class VorticityEquation(nn.Module):
     def power(self, w: Tensor) -> Tensor:
         """Work of the body force per unit time, ⟨f·u⟩ = ⟨gψ⟩, ``(batch,)``."""
         psi = self._values(self._spectrum(self._checked(w)) * self.inverse_k2)
-        return (psi * self._values(self.source)).mean((-1, -2))[:, 0]
+        return (psi * self._values(torch.view_as_complex(self.source))).mean((-1, -2))[:, 0]
 
     def solve(self, w: Tensor, interval: float, frames: int, *, dt: float, scheme: Tableau = ARK436) -> Tensor:
         """Vorticity at the times 0, interval, ..., frames · interval: ``(batch, frames + 1, 1, x, y)``.
@@ -146,7 +147,7 @@ class VorticityEquation(nn.Module):
         return result
 
     def _checked(self, w: Tensor) -> Tensor:
-        batch = self.source.shape[0] if self.source.dim() == 4 else 1
+        batch = self.source.shape[0] if self.source.dim() == 5 else 1
         if w.dim() != 4 or tuple(w.shape[1:]) != (1, *self.shape) or (batch > 1 and w.shape[0] != batch):
             raise InputError(
                 f"Vorticity has shape {tuple(w.shape)}; expected (batch, 1, {self.shape[0]}, {self.shape[1]})"
