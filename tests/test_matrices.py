@@ -146,8 +146,9 @@ def test_iterations_belong_to_the_element_not_to_the_mesh():
     assert fem.MassSolver(fem.SparseMatrix(masses[1].to_scipy())).iterations < fine
 
 
-def test_inverse_mass_is_linear_in_every_mode(solver, two_meshes):
-    b = random_field(two_meshes[0]["V"]).requires_grad_()
+def test_inverse_mass_is_linear_in_every_mode(two_meshes):
+    solver = fem.MassSolver(two_meshes[0]["D"].mass)
+    b = random_field(two_meshes[0]["D"]).requires_grad_()
     assert gradcheck(solver, b, check_forward_ad=True, fast_mode=True)
     assert gradgradcheck(solver, b, fast_mode=True)
     torch.testing.assert_close(torch.vmap(solver)(b), solver(b))

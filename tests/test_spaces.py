@@ -34,7 +34,7 @@ ELEMENTS = [
     ("triangle", "CR", 1, ("H1",)),
     ("triangle", "RT", 2, ("Hdiv",)),
     ("triangle", "BDM", 1, ("Hdiv",)),
-    ("triangle", "N1curl", 1, ("Hcurl",)),
+    ("triangle", "N1curl", 2, ("Hcurl",)),
     ("quadrilateral", "CG", 2, ("H1",)),
     ("tetrahedron", "CG", 2, ("H1",)),
     ("tetrahedron", "N1curl", 1, ("Hcurl",)),
