@@ -8,7 +8,7 @@ import torch
 from thalweg.errors import InputError
 from thalweg.solvers.grid import DirichletField, NeumannField, PeriodicField
 from thalweg.solvers.grid.counter_random import normal_pairs, philox, uniform_pairs
-from thalweg.solvers.grid.transforms import cosine_series, sine_series
+from thalweg.solvers.grid.transforms import cosine_coefficients, cosine_series, sine_series
 
 FIELDS = [PeriodicField, NeumannField, DirichletField]
 f64 = torch.float64
@@ -52,6 +52,12 @@ def test_series_are_the_sums_they_stand_for(centred):
     torch.testing.assert_close(cosine_series(c, 1, centred), c @ angle.cos())
     torch.testing.assert_close(sine_series(c, 1, centred), c @ angle.sin())
     torch.testing.assert_close(cosine_series(c.T, 0, centred), (c @ angle.cos()).T)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_cosine_coefficients_invert_the_series(centred):
+    u = torch.randn(2, 9, 3, dtype=f64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(cosine_series(cosine_coefficients(u, 1, centred), 1, centred), u)
 
 
 @pytest.mark.parametrize("Field", FIELDS)

@@ -19,8 +19,8 @@ from .transforms import cosine_series, sine_series
 class GaussianField(ABC):
     """u(x) = Σ_k √λ_k ξ_k φ_k(x), ξ_k standard normal, φ_k the orthonormal eigenfunctions of −Δ, λ_k = σ²(μ_k + τ²)^{−α}.
 
-    Sample i depends on (seed, i) alone: not on the batch it is drawn in, not on the device, and not on the grid, which only decides
-    how many modes are kept. Two grids show the same function, up to the modes that the coarser one lacks.
+    Sample i depends on (seed, i) alone: not on the batch it is drawn in, not on the device but for rounding, and not on the grid,
+    which only decides how many modes are kept. Two grids show the same function, up to the modes that the coarser one lacks.
 
     Args:
         cells: cells of the grid along each axis, one to three axes.

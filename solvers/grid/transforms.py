@@ -1,7 +1,7 @@
-"""Values of cosine and sine series on uniform grids, along one axis by one real FFT of twice the length.
+"""Cosine series, forward and back, and sine series on uniform grids, along one axis by one real FFT of twice the length.
 
 A grid of N cells has N + 1 nodes, boundary included, or N centres. Cosines have zero slope at the boundary (Neumann), sines are zero
-there (Dirichlet). Both functions are differentiable and keep the dtype.
+there (Dirichlet). All functions are differentiable and keep the dtype.
 """
 
 from math import pi
@@ -38,6 +38,20 @@ def sine_series(c: Tensor, axis: int, centred: bool = False) -> Tensor:
     if not centred:  # exactly zero, not to rounding
         u = torch.nn.functional.pad(u[..., 1:N], (1, 1))
     return u.movedim(-1, axis)
+
+
+def cosine_coefficients(u: Tensor, axis: int, centred: bool = False) -> Tensor:
+    """The N + 1 coefficients c of :func:`cosine_series` with the given values; from N centres, c_N is zero."""
+    u = u.movedim(axis, -1)
+    N = u.shape[-1] if centred else u.shape[-1] - 1
+    mirrored = torch.cat([u, u.flip(-1) if centred else u[..., 1:N].flip(-1)], -1)
+    spectrum = torch.fft.rfft(mirrored)
+    if centred:
+        spectrum = spectrum * _half_cell(N, u).conj()
+    weights = torch.full((N + 1,), 1 / N, dtype=u.dtype, device=u.device)
+    weights[0] = 1 / (2 * N)
+    weights[N] = 0 if centred else 1 / (2 * N)
+    return (spectrum.real * weights).movedim(-1, axis)
 
 
 def _half_cell(N: int, like: Tensor) -> Tensor:
