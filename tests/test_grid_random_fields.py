@@ -110,6 +110,13 @@ def test_each_periodic_mode_has_its_eigenvalue_as_its_variance():
     assert power[~kept].abs().max() < 1e-25
 
 
+@pytest.mark.parametrize("tau", [20, 40])
+def test_the_default_amplitude_makes_the_variance_independent_of_tau(tau):
+    eigenvalues = PeriodicField((512, 512), alpha=2.5, tau=tau, zero_mode=True).eigenvalues
+    variance = eigenvalues[..., 0].sum() + 2 * eigenvalues[..., 1:].sum()
+    assert abs(variance * 4 * pi * 1.5 - 1) < 1e-3
+
+
 def test_neumann_covariance_is_that_of_the_cosine_expansion():
     tau, alpha, n, samples = 3.0, 2.0, 16, 4000
     u = NeumannField((n, n), alpha=alpha, tau=tau).sample(0, range(samples), dtype=f64)[:, 0]

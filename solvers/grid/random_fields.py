@@ -27,7 +27,8 @@ class GaussianField(ABC):
         lengths: sides of the box; 1 each by default.
         alpha: decay of the spectrum; samples are continuous for ``alpha > d/2`` (published: 2.5 periodic, 2 Neumann).
         tau: inverse correlation length (published: 7 periodic, 3 or 5 Neumann).
-        sigma: amplitude; ``tau ** (alpha - d/2)`` by default, which keeps the variance near one for all ``tau``.
+        sigma: amplitude; ``tau ** (alpha - d/2)`` by default, with which the variance is nearly independent of ``tau``:
+            about 1/(4π(α − 1)) in two dimensions, a standard deviation of 0.23 for α = 2.5.
         zero_mode: keep the constant eigenfunction where there is one; without it every sample has mean zero.
         centred: values at the centres of the cells instead of at the nodes. Periodic fields have as many nodes as cells,
             the others one more along each axis, boundary included.
