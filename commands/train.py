@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from ..allocator import keep_freed_memory
 from ..configuration import build
 from ..data import FieldDataset
 from ..errors import InputError
@@ -32,6 +33,8 @@ def run(config: DictConfig) -> float:
     """Train as configured; returns the best validation metric, for sweeps."""
     folder = Path(config.folder)
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(config.seed)
     train = FieldDataset(config.data.folder, split_range(config, "train"))
     disc = train.discretization
