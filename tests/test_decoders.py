@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from thalweg import fem, operators
+from thalweg.configuration import build
 from thalweg.errors import InputError
 from thalweg.fem.firedrake import firedrake
 
@@ -166,6 +167,17 @@ def test_integral_with_boundary_values_moves_the_other_dofs_only(plane):
     boundary = V.boundary_dofs(["1", "2"])
     assert torch.equal(u[:, boundary], g[:, boundary])
     torch.testing.assert_close(integral(V, u), torch.full((3,), 0.7, dtype=torch.float64))
+
+
+def test_decoders_are_built_from_configurations(plane):
+    def part(name, **arguments):
+        return {"_target_": f"thalweg.operators.{name}", **arguments}
+
+    V, R = {"_space_": "V"}, {"_space_": "R"}
+    potential = part("DirichletDecoder", space=V, field="potential", tags=["1", "2"])
+    flow = part("CurlDecoder", potential=V, space=R, field="u", curl={"_derivative_": ["V", "R"]})
+    decoder = build(part("ComposedDecoder", decoders=[potential, flow]), plane)
+    assert divergence(plane, decode(decoder)).max() < 1e-13
 
 
 def test_compositions_that_destroy_a_property_are_refused(plane):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from thalweg import fem, operators
+from thalweg.configuration import build
 from thalweg.errors import InputError
 from thalweg.fem.firedrake import firedrake
 
@@ -161,6 +162,18 @@ def test_joint_channels_carry_gradients_to_every_field(disc):
     assert all(torch.isfinite(g).all() and g.abs().max() > 0 for g in gradients)
     assert not list(encoder.parameters())
     assert not encoder.state_dict()
+
+
+def test_encoders_are_built_from_configurations(disc):
+    V = {"_space_": "V"}
+    moments = {"_target_": "thalweg.operators.MomentEncoder", "space": V, "fields": {"d": {"_product_": ["D", "V"]}}}
+    sensors = {"_target_": "thalweg.operators.ObservationEncoder", "space": V, "fields": ["s"], "length": 0.3}
+    sensors["observation"] = {"_observation_": "sensors"}
+    encoder = build({"_target_": "thalweg.operators.JointEncoder", "encoders": [moments, sensors]}, disc)
+    d, s = random(disc["D"]), torch.randn(3, len(POINTS), dtype=torch.float64)
+    channels = encoder({"d": d, "s": s})
+    torch.testing.assert_close(channels[:, 0], disc.product("D", "V")(d))
+    torch.testing.assert_close(disc.observation("sensors")(channels[:, 1]), s, atol=1e-6, rtol=0)
 
 
 def test_data_that_does_not_fit_is_refused(disc):
