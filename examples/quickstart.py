@@ -3,6 +3,8 @@
 Run ``python examples/quickstart.py``; it takes about three minutes on two cores. Fewer samples or epochs: ``main(samples=64, epochs=2)``.
 """
 
+import torch
+
 from thalweg import data, operators, solvers, training
 
 TAGS = ["left", "right", "bottom", "top", "notch", "hole"]
@@ -16,6 +18,7 @@ def main(samples: int = 640, epochs: int = 6, folder: str = "outputs/example") -
     splits = (range(fifth), range(fifth, 2 * fifth), range(2 * fifth, samples))
     test, valid, train = (data.FieldDataset(f"{folder}/data", split) for split in splits)
 
+    torch.manual_seed(0)
     disc = train.discretization
     V = disc["V"]
     encoder = operators.JointEncoder([operators.InterpolationEncoder(V, {"f": None}), operators.TraceEncoder(V, "g", TAGS)])

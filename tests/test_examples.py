@@ -11,7 +11,7 @@ def example(name: str) -> dict:
 
 
 def test_quickstart(tmp_path: Path):
-    result = example("quickstart")["main"](samples=60, epochs=3, folder=str(tmp_path))
+    result = example("quickstart")["main"](samples=100, epochs=5, folder=str(tmp_path))
     assert result["boundary_error"] == 0.0
-    assert result["relative_h1"] < 0.8
-    assert result["num_samples"] == 12
+    assert result["relative_h1"] < 0.6
+    assert result["num_samples"] == 20
