@@ -31,7 +31,7 @@ def run(config: DictConfig) -> None:
         panels[f"prediction {name}"] = (space, values[0])
         panels[f"error of {name}"] = (space, values[0] - reference)
     first = next(iter(panels.values()))[0]
-    plot_comparison(first, panels, trained.folder / "fields.png", title=f"test sample {config.sample}")
+    plot_comparison(first, panels, trained.folder / "fields.png")
     plot_losses(trained.folder / "metrics.jsonl", trained.folder / "loss.png")
     log.info("fields.png and loss.png in %s", trained.folder)
 
