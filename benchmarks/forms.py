@@ -3,11 +3,18 @@
 Both evaluate the same form at the same quadrature points; ``fem_operator`` one sample at a time in float64, the only way it has.
 
     python benchmarks/forms.py --size 64 --json forms.json
+
+On a GPU machine without Firedrake, with the folder made where Firedrake is:
+
+    python benchmarks/forms.py --size 64 --keep forms
+    python benchmarks/forms.py --size 64 --load forms --device cuda --json forms-gpu.json
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import report
@@ -51,7 +58,8 @@ def sample(F: fem.Residual, batch: int, size: int) -> torch.Tensor:
     """Random fields, small against the cells, so that as a displacement they turn none inside out."""
     generator = torch.Generator().manual_seed(0)
     shape = (batch, *F.arguments["u"].shape)
-    return (0.1 / size * torch.rand(shape, generator=generator, dtype=torch.float64)).to(F.dtype).requires_grad_()
+    u = 0.1 / size * torch.rand(shape, generator=generator, dtype=torch.float64)
+    return u.to(F.device, F.dtype).requires_grad_()
 
 
 def ours(F: Any, u: torch.Tensor, seconds: float) -> float:
@@ -80,21 +88,51 @@ def theirs(problem: Problem, u: torch.Tensor, seconds: float) -> float:
     return report.milliseconds(call, seconds)
 
 
-def measure(problem: Problem, size: int, batches: list[int], compiled: bool, seconds: float) -> Iterator[dict[str, Any]]:
-    disc = fem.export(problem.spaces, dtype=torch.float64)
-    F = fem.compile_form(problem.form, disc)
-    u = sample(F, 1, size)
-    baseline = theirs(problem, u, 2 * seconds)
-    F = F.to(torch.float32)
+class Prepared(NamedTuple):
+    """What a measurement needs of Firedrake: the compiled form, and how long ``fem_operator`` takes for a sample."""
+
+    name: str
+    form: fem.Residual
+    baseline: float
+
+
+def prepared(size: int, seconds: float, folder: Path | None) -> Iterator[Prepared]:
+    """Compile every form and time ``fem_operator``; kept in a folder, if one is given, for machines without Firedrake."""
+    baselines = {}
+    for i, problem in enumerate(problems(size)):
+        disc = fem.export(problem.spaces, forms={"residual": problem.form})
+        F = disc.form("residual")
+        baselines[problem.name] = theirs(problem, sample(F, 1, size), 2 * seconds)
+        if folder:
+            disc.save(folder / f"{i}.h5")
+        yield Prepared(problem.name, F, baselines[problem.name])
+    if folder:
+        (folder / "fem_operator.json").write_text(json.dumps(baselines))
+
+
+def loaded(folder: Path, device: str) -> Iterator[Prepared]:
+    """What :func:`prepared` kept."""
+    for i, (name, baseline) in enumerate(json.loads((folder / "fem_operator.json").read_text()).items()):
+        yield Prepared(name, fem.load(folder / f"{i}.h5", device).form("residual"), baseline)
+
+
+def measure(problem: Prepared, size: int, batches: list[int], compiled: bool, seconds: float) -> Iterator[dict[str, Any]]:
+    F = problem.form.to(torch.float32)
     for batch in batches:
         u = sample(F, batch, size)
         eager = ours(F, u, seconds)
-        row = {"problem": problem.name, "dofs": u.shape[1], "batch": batch, "fem_operator, ms": baseline, "eager, ms": eager}
+        row = {
+            "problem": problem.name,
+            "dofs": u.shape[1],
+            "batch": batch,
+            "fem_operator, ms": problem.baseline,
+            "eager, ms": eager,
+        }
         if compiled:
             torch.compiler.reset()
             row["compiled, ms"] = ours(torch.compile(F, fullgraph=True, dynamic=False), u, seconds)
         best = min(row.get("compiled, ms", eager), eager)
-        yield {**row, "speed-up": baseline / best}
+        yield {**row, "speed-up": problem.baseline / best}
 
 
 def main() -> None:
@@ -105,11 +143,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
     parser.add_argument("--json", metavar="PATH", help="write the figures, the machine and the versions there")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep there what machines without Firedrake need")
+    parser.add_argument("--load", metavar="FOLDER", type=Path, help="measure what --keep kept, without Firedrake")
+    parser.add_argument("--device", default="cpu", help="with --load: cpu or cuda")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     sys.argv = sys.argv[:1]  # PETSc takes what is left for its own options
+    if arguments.keep:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+    found = (
+        loaded(arguments.load, arguments.device)
+        if arguments.load
+        else prepared(arguments.size, arguments.seconds, arguments.keep)
+    )
     rows = []
-    for problem in problems(arguments.size):
+    for problem in found:
         rows += measure(problem, arguments.size, arguments.batch, not arguments.eager, arguments.seconds)
     report.print_table(f"ms per sample, forward and backward, {arguments.size}x{arguments.size} cells", rows)
     if arguments.json:

@@ -64,6 +64,11 @@ class Residual(nn.Module):
         """The dtype of the geometry and the tables, and so of the fields; change it with ``.to``."""
         return self.get_buffer("_dtype").dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where the geometry and the tables are, and so the fields must be; change it with ``.to``."""
+        return self.get_buffer("_dtype").device
+
     def forward(self, **values: Tensor | float) -> Tensor:
         tensors = self._checked(values)
         batch_shapes = {name: t.shape[: t.ndim - len(self.arguments[name].shape)] for name, t in tensors.items()}
