@@ -15,6 +15,7 @@ test: install lint
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
 # Installs Firedrake and thalweg into .venv; does nothing when that is done.

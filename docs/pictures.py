@@ -1,6 +1,6 @@
 """The pictures of the documentation that need no training: a mesh with named boundaries, and fields of several elements on it.
 
-    python docs/pictures.py
+python docs/pictures.py
 """
 
 from pathlib import Path

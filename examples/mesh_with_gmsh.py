@@ -1,6 +1,6 @@
 """A geometry built in Python and meshed by gmsh (pip install gmsh): a pipe with a ball in it, in three dimensions.
 
-    python examples/mesh_with_gmsh.py
+python examples/mesh_with_gmsh.py
 """
 
 from pathlib import Path

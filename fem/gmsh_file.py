@@ -13,9 +13,23 @@ _NAME = re.compile(r'\s*(\d+)\s+(\d+)\s+"(.*)"\s*$')
 
 #: Name and number of nodes of gmsh's elements up to the second order.
 _TYPES = {
-    1: ("line", 2), 2: ("triangle", 3), 3: ("quad", 4), 4: ("tetra", 4), 5: ("hexahedron", 8), 15: ("vertex", 1),
-    6: ("wedge", 6), 7: ("pyramid", 5), 8: ("line3", 3), 9: ("triangle6", 6), 10: ("quad9", 9), 11: ("tetra10", 10),
-    12: ("hexahedron27", 27), 13: ("wedge18", 18), 14: ("pyramid14", 14), 16: ("quad8", 8), 17: ("hexahedron20", 20),
+    1: ("line", 2),
+    2: ("triangle", 3),
+    3: ("quad", 4),
+    4: ("tetra", 4),
+    5: ("hexahedron", 8),
+    15: ("vertex", 1),
+    6: ("wedge", 6),
+    7: ("pyramid", 5),
+    8: ("line3", 3),
+    9: ("triangle6", 6),
+    10: ("quad9", 9),
+    11: ("tetra10", 10),
+    12: ("hexahedron27", 27),
+    13: ("wedge18", 18),
+    14: ("pyramid14", 14),
+    16: ("quad8", 8),
+    17: ("hexahedron20", 20),
 }
 
 #: Cells of one kind that the file keeps together: type, nodes ``(n, k)`` by gmsh's numbers, physical and geometrical tag.
@@ -52,7 +66,9 @@ def read_gmsh(path: Path, origin: str) -> meshio.Mesh:
         raise
     # Numbers that are missing or are none surface wherever arrays are made of them.
     except (ValueError, IndexError, OverflowError) as error:
-        raise FileError(f"The mesh {origin} is damaged: its sections do not hold what they announce ({error}). Export it again.") from error
+        raise FileError(
+            f"The mesh {origin} is damaged: its sections do not hold what they announce ({error}). Export it again."
+        ) from error
     order = np.argsort(numbers)
     return meshio.Mesh(
         points,
@@ -69,7 +85,9 @@ def _sections(path: Path, origin: str) -> dict[str, list[bytes]]:
     lines = path.read_bytes().splitlines()
     marks = [i for i, line in enumerate(lines) if _SECTION.match(line)]
     if not marks or lines[marks[0]].strip() != b"$MeshFormat":
-        raise FileError(f"{origin} is not a gmsh file: it does not start with $MeshFormat. Correct the suffix, or export it again.")
+        raise FileError(
+            f"{origin} is not a gmsh file: it does not start with $MeshFormat. Correct the suffix, or export it again."
+        )
     sections = {}
     for start, end in zip(marks[::2], marks[1::2] + [0] * (len(marks) % 2), strict=True):
         name = lines[start].strip().decode()[1:]
@@ -139,8 +157,10 @@ def _entities(lines: list[bytes], names: dict[tuple[int, int], str], origin: str
         members = [abs(int(word)) for word in words[first + 1 : first + 1 + int(words[first])]]
         if len(members) > 1 and dim >= facet_dim:
             called = ", ".join(repr(names.get((dim, tag), str(tag))) for tag in members)
-            raise InputError(f"{origin}: entity {int(words[0])} of dimension {dim} is in several physical groups ({called}), but a "
-                             "cell or facet can carry one name. Make groups that do not overlap.")
+            raise InputError(
+                f"{origin}: entity {int(words[0])} of dimension {dim} is in several physical groups ({called}), but a "
+                "cell or facet can carry one name. Make groups that do not overlap."
+            )
         groups[dim, int(words[0])] = members[0] if members else 0
     return groups
 

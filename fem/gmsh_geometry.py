@@ -57,7 +57,9 @@ def _gmsh() -> ModuleType:
         ) from error
 
 
-def _generate(gmsh: Any, geometry: Callable[[Any], None] | str | os.PathLike, size: float | None, path: Path, origin: str) -> None:
+def _generate(
+    gmsh: Any, geometry: Callable[[Any], None] | str | os.PathLike, size: float | None, path: Path, origin: str
+) -> None:
     gmsh.option.setNumber("General.Terminal", 0)
     if callable(geometry):
         gmsh.model.add("geometry")
@@ -79,5 +81,7 @@ def _generate(gmsh: Any, geometry: Callable[[Any], None] | str | os.PathLike, si
     except Exception as error:
         raise InputError(f"{origin}: gmsh failed ({error}). Check the geometry in gmsh's own window.") from error
     if groups and not regions:
-        raise InputError(f"{origin} names boundary parts but no region, so gmsh leaves the cells out. Add a physical group of dimension "
-                         f"{dim}, as in gmsh.model.addPhysicalGroup({dim}, [...], name=\"domain\").")
+        raise InputError(
+            f"{origin} names boundary parts but no region, so gmsh leaves the cells out. Add a physical group of dimension "
+            f'{dim}, as in gmsh.model.addPhysicalGroup({dim}, [...], name="domain").'
+        )

@@ -99,11 +99,15 @@ def _cell_type(mesh: meshio.Mesh, origin: str) -> str:
     dim = max((_DIMENSION[t] for t in types), default=0)
     top = sorted(t for t in types if _DIMENSION[t] == dim)
     if dim < 2:
-        raise InputError(f"{origin} has no 2D or 3D cells (it has {', '.join(sorted(types)) or 'none at all'}). Save the "
-                         "surface or volume too: in gmsh, give it a physical group as well.")
+        raise InputError(
+            f"{origin} has no 2D or 3D cells (it has {', '.join(sorted(types)) or 'none at all'}). Save the "
+            "surface or volume too: in gmsh, give it a physical group as well."
+        )
     if len(top) > 1:
-        raise InputError(f"{origin} mixes {' and '.join(top)} cells; a mesh must have cells of one kind. In gmsh, recombine "
-                         "nothing or everything.")
+        raise InputError(
+            f"{origin} mixes {' and '.join(top)} cells; a mesh must have cells of one kind. In gmsh, recombine "
+            "nothing or everything."
+        )
     return top[0]
 
 
@@ -116,8 +120,10 @@ def _tags(mesh: meshio.Mesh, tags: str | None, origin: str, dim: int) -> tuple[l
     if tags is None and not known and mesh.cell_sets:
         return _from_cell_sets(mesh, origin, dim)
     if tags is None and not known and len(integers) > 1:
-        raise InputError(f"{origin} has several integer cell data ({', '.join(map(repr, integers))}); say which holds the tags: "
-                         f"read_mesh(..., tags={integers[0]!r}).")
+        raise InputError(
+            f"{origin} has several integer cell data ({', '.join(map(repr, integers))}); say which holds the tags: "
+            f"read_mesh(..., tags={integers[0]!r})."
+        )
     key = tags or next(iter(known + integers), None)
     if key is None:
         return [np.zeros(len(block), dtype=np.int64) for block in mesh.cells], {}
@@ -136,8 +142,9 @@ def _from_cell_sets(mesh: meshio.Mesh, origin: str, dim: int) -> tuple[list[np.n
             if not len(chosen) or _DIMENSION[block.type] < dim - 1:
                 continue
             if array[chosen].any():
-                raise InputError(f"{origin}: the set {name!r} shares {block.type} cells with another set; a cell or "
-                                 "facet can carry one name.")
+                raise InputError(
+                    f"{origin}: the set {name!r} shares {block.type} cells with another set; a cell or facet can carry one name."
+                )
             array[chosen] = tag
             names[name] = (tag, _DIMENSION[block.type])
     return data, names

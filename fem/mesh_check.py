@@ -88,13 +88,17 @@ def _check_facets(mesh: MeshArrays, origin: str) -> None:
     tagged, which, times = np.unique(np.sort(mesh.facets, axis=1), axis=0, return_inverse=True, return_counts=True)
     known = np.unique(np.concatenate([faces, tagged]), axis=0)
     if len(known) > len(faces):
-        raise InputError(f"{origin} tags {len(known) - len(faces)} facets that belong to no cell. Export the tags from the "
-                         "same mesh as the cells.")
+        raise InputError(
+            f"{origin} tags {len(known) - len(faces)} facets that belong to no cell. Export the tags from the "
+            "same mesh as the cells."
+        )
     lowest = np.full(len(tagged), np.iinfo(np.int64).max)
     np.minimum.at(lowest, which.reshape(-1), mesh.markers)
     if (mesh.markers != lowest[which.reshape(-1)]).any():
-        raise InputError(f"{origin} gives {int((times > 1).sum())} facets more than one tag; a facet can carry one. "
-                         "Give the shared part a name of its own.")
+        raise InputError(
+            f"{origin} gives {int((times > 1).sum())} facets more than one tag; a facet can carry one. "
+            "Give the shared part a name of its own."
+        )
 
 
 def _check_overlap(mesh: MeshArrays, origin: str, faces: np.ndarray, face: np.ndarray, count: np.ndarray) -> None:
@@ -109,8 +113,10 @@ def _check_overlap(mesh: MeshArrays, origin: str, faces: np.ndarray, face: np.nd
     side = np.sign(((centres - base.mean(1)[face]) * normal[face]).sum(1))
     folded = (count == 2) & (np.abs(np.bincount(face, weights=side)) > 1)
     if folded.any():
-        raise InputError(f"{origin} is folded: at facets {_listed(folded, base.mean(1))} two neighbouring cells lie on the same "
-                         "side of their common facet. Repair the geometry and mesh it again.")
+        raise InputError(
+            f"{origin} is folded: at facets {_listed(folded, base.mean(1))} two neighbouring cells lie on the same "
+            "side of their common facet. Repair the geometry and mesh it again."
+        )
 
 
 def _listed(wrong: np.ndarray, points: np.ndarray) -> str:

@@ -83,5 +83,7 @@ def _parse(path: Path, origin: str) -> meshio.Mesh:
         return getattr(meshio, formats[0].replace("-", "_")).read(str(path))
     # The readers of fifty formats fail on a damaged file with whatever error their parser happens to meet.
     except Exception as error:
-        raise FileError(f"The mesh {origin} cannot be read as {formats[0]}: it is truncated, damaged or of another format "
-                        f"({type(error).__name__}: {error}). Export it again, as text if it is binary.") from error
+        raise FileError(
+            f"The mesh {origin} cannot be read as {formats[0]}: it is truncated, damaged or of another format "
+            f"({type(error).__name__}: {error}). Export it again, as text if it is binary."
+        ) from error

@@ -122,7 +122,9 @@ def test_positions_in_cells_are_those_of_firedrake(meshes, name):
     np.testing.assert_allclose(positions(space.mesh, lattice), expected, atol=1e-11)
 
 
-@pytest.mark.parametrize(("cell_type", "volume"), [("triangle", 1 / 2), ("quadrilateral", 1), ("tetrahedron", 1 / 6), ("hexahedron", 1)])
+@pytest.mark.parametrize(
+    ("cell_type", "volume"), [("triangle", 1 / 2), ("quadrilateral", 1), ("tetrahedron", 1 / 6), ("hexahedron", 1)]
+)
 @pytest.mark.parametrize("degree", [1, 2, 3, 4])
 def test_subcells_fill_the_reference_cell(cell_type, volume, degree):
     points = equispaced(cell_type, degree)
@@ -201,8 +203,13 @@ def test_vectors_have_three_components_and_come_back(meshes, tmp_path, name):
 
 def test_velocity_and_pressure_share_a_file(meshes, tmp_path):
     _, u = vector(meshes["plate"], 2)
-    disc = fem.export({"V": fd.VectorFunctionSpace(meshes["plate"], "CG", 2), "Q": fd.FunctionSpace(meshes["plate"], "CG", 1),
-                       "D": fd.FunctionSpace(meshes["plate"], "DG", 1)})
+    disc = fem.export(
+        {
+            "V": fd.VectorFunctionSpace(meshes["plate"], "CG", 2),
+            "Q": fd.FunctionSpace(meshes["plate"], "CG", 1),
+            "D": fd.FunctionSpace(meshes["plate"], "DG", 1),
+        }
+    )
     p, d = torch.arange(disc["Q"].num_dofs).double(), torch.arange(disc["D"].num_dofs).double()
     viz.write_vtu(tmp_path / "up.vtu", disc["V"], {"u": u, "p": (disc["Q"], p)})
     assert viz.read_vtu(tmp_path / "up.vtu").cells[0].type == "triangle6"

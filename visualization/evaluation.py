@@ -17,8 +17,10 @@ def values(space: Space, u: torch.Tensor | np.ndarray, lattice: np.ndarray) -> n
     """
     dofs = _checked(space, u)
     if isinstance(space, MixedSpace):
-        raise InputError(f"{space.name!r} is a product of spaces. Take its fields apart, space.split(u), and pass each with its space "
-                         "out of space.subspaces.")
+        raise InputError(
+            f"{space.name!r} is a product of spaces. Take its fields apart, space.split(u), and pass each with its space "
+            "out of space.subspaces."
+        )
     if not space.element.is_nodal:
         return piola_values(space, dofs, lattice)
     blocks = dofs.reshape(space.num_nodes, -1)[space.cell_nodes.cpu().numpy()]
@@ -34,8 +36,12 @@ def magnitude(found: np.ndarray) -> np.ndarray:
 def _checked(space: Space, u: torch.Tensor | np.ndarray) -> np.ndarray:
     dofs = torch.as_tensor(u).detach().cpu().double().numpy()
     if dofs.shape != (space.num_dofs,):
-        raise InputError(f"One field of space {space.name!r} has shape ({space.num_dofs},), but {tuple(dofs.shape)} came. "
-                         "Choose one sample, time and channel of a batch.")
+        raise InputError(
+            f"One field of space {space.name!r} has shape ({space.num_dofs},), but {tuple(dofs.shape)} came. "
+            "Choose one sample, time and channel of a batch."
+        )
     if not np.isfinite(dofs).all():
-        raise InputError(f"{int((~np.isfinite(dofs)).sum())} of the field's {dofs.size} dofs are not finite; there is no picture of it.")
+        raise InputError(
+            f"{int((~np.isfinite(dofs)).sum())} of the field's {dofs.size} dofs are not finite; there is no picture of it."
+        )
     return dofs

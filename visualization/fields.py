@@ -77,7 +77,9 @@ def plot_boundary_field(
     mesh = space.mesh
     require_two_dimensions(mesh, f"the mesh of space {space.name!r}")
     if unknown := sorted(set(tags) - set(mesh.facets)):
-        raise InputError(f"Unknown boundary tag {', '.join(map(repr, unknown))}; the mesh has {', '.join(map(repr, mesh.facets))}.")
+        raise InputError(
+            f"Unknown boundary tag {', '.join(map(repr, unknown))}; the mesh has {', '.join(map(repr, mesh.facets))}."
+        )
     cells, local = tagged(mesh, tags) if tags else outline(mesh)
     lattice = edge_lattice(mesh.cell_type, STEPS)
     flat = lattice.reshape(-1, 2)
@@ -134,5 +136,18 @@ def _draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:
     length = np.linalg.norm(vectors, axis=1).max()
     if length > 0:
         x, v = points[chosen], vectors[chosen]
-        ax.quiver(*x.T, *v.T, color="white", edgecolor="#222222", linewidth=0.3, pivot="mid", angles="xy", scale_units="xy",
-                  scale=length / (1.1 * size), width=0.007, headwidth=3.6, headlength=4.2, headaxislength=3.8)
+        ax.quiver(
+            *x.T,
+            *v.T,
+            color="white",
+            edgecolor="#222222",
+            linewidth=0.3,
+            pivot="mid",
+            angles="xy",
+            scale_units="xy",
+            scale=length / (1.1 * size),
+            width=0.007,
+            headwidth=3.6,
+            headlength=4.2,
+            headaxislength=3.8,
+        )

@@ -24,8 +24,10 @@ def require_two_dimensions(mesh: Mesh, what: str) -> None:
         InputError: the mesh is not a two-dimensional one in the plane.
     """
     if mesh.dim != 2 or CELL_DIMENSION[mesh.cell_type] != 2:
-        raise InputError(f"Only two-dimensional meshes can be drawn; {what} has {mesh.cell_type} cells in {mesh.dim} dimensions. "
-                         "Write a field on it with write_vtu and open that in ParaView.")
+        raise InputError(
+            f"Only two-dimensional meshes can be drawn; {what} has {mesh.cell_type} cells in {mesh.dim} dimensions. "
+            "Write a field on it with write_vtu and open that in ParaView."
+        )
 
 
 def draw_outline(ax: Axes, mesh: Mesh, width: float = 0.8) -> None:

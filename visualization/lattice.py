@@ -114,8 +114,10 @@ def _spanning(cell_type: str, degree: int, count: int) -> np.ndarray:
     for candidate in (simplex_exponents(dim, degree), cube_exponents(dim, degree)):
         if len(candidate) == count:
             return candidate
-    raise InputError(f"An element of degree {degree} with {count} nodes on a {cell_type} is neither P{degree} nor Q{degree}. "
-                     "Transfer the field to a Lagrange space to draw or write it.")
+    raise InputError(
+        f"An element of degree {degree} with {count} nodes on a {cell_type} is neither P{degree} nor Q{degree}. "
+        "Transfer the field to a Lagrange space to draw or write it."
+    )
 
 
 def simplex_exponents(dim: int, degree: int) -> np.ndarray:

@@ -26,11 +26,15 @@ def piola_values(space: Space, dofs: np.ndarray, lattice: np.ndarray) -> np.ndar
     """
     mesh, element = space.mesh, space.element
     if element.mapping not in (_DIVERGENCE, _CURL) or space.dual is None or element.block_shape:
-        raise InputError(f"Fields of {element} can be neither drawn nor written. Export a DG space of the same value shape and degree and "
-                         "the transfer into it, and draw or write the transferred field.")
+        raise InputError(
+            f"Fields of {element} can be neither drawn nor written. Export a DG space of the same value shape and degree and "
+            "the transfer into it, and draw or write the transferred field."
+        )
     if mesh.cell_type not in ("triangle", "tetrahedron") or mesh.degree > 1:
-        raise InputError(f"Fields of {element} can be drawn or written on straight triangles and tetrahedra only. Export a DG space of the "
-                         "same value shape and degree and the transfer into it, and draw or write the transferred field.")
+        raise InputError(
+            f"Fields of {element} can be drawn or written on straight triangles and tetrahedra only. Export a DG space of the "
+            "same value shape and degree and the transfer into it, and draw or write the transferred field."
+        )
     nodes = space.cell_nodes.cpu().numpy()
     corners = corner_points(mesh)
     centre, size = corners.mean(1), np.ptp(corners, axis=1).max(1)
@@ -40,7 +44,9 @@ def piola_values(space: Space, dofs: np.ndarray, lattice: np.ndarray) -> np.ndar
     cell = functionals.row // nodes.shape[1]
     places = (space.dual_points.cpu().double().numpy()[point] - centre[cell]) / size[cell, None]
     spanning = _spanning_set(places, space)[np.arange(len(places)), :, component]
-    entries = scipy.sparse.csr_matrix((functionals.data, (functionals.row, np.arange(len(places)))), shape=(nodes.size, len(places)))
+    entries = scipy.sparse.csr_matrix(
+        (functionals.data, (functionals.row, np.arange(len(places)))), shape=(nodes.size, len(places))
+    )
     moments = (entries @ spanning).reshape(*nodes.shape, -1)
     # The set may be linearly dependent; the field it represents is unique all the same.
     coefficients = np.einsum("cbn,cn->cb", np.linalg.pinv(moments, rcond=1e-10), dofs[nodes])

@@ -12,7 +12,13 @@ from ..fem import Space
 from ..fem.mesh import CELL_DIMENSION
 from .lattice import basis_at, corner_points, equispaced, positions, reference_nodes, reference_vertices, subcells
 
-_LINEAR = {"interval": "line", "triangle": "triangle", "quadrilateral": "quad", "tetrahedron": "tetra", "hexahedron": "hexahedron"}
+_LINEAR = {
+    "interval": "line",
+    "triangle": "triangle",
+    "quadrilateral": "quad",
+    "tetrahedron": "tetra",
+    "hexahedron": "hexahedron",
+}
 _QUADRATIC = {
     "interval": "line3",
     "triangle": "triangle6",

@@ -43,7 +43,9 @@ def write_vtu(
         raise InputError("There are no fields to write; pass at least one.")
     pairs = {name: field if isinstance(field, tuple) else (space, field) for name, field in fields.items()}
     if foreign := [name for name, (V, _) in pairs.items() if V.mesh is not space.mesh]:
-        raise InputError(f"The fields {', '.join(map(repr, foreign))} are on another mesh than {space.name!r}; write a file for each mesh.")
+        raise InputError(
+            f"The fields {', '.join(map(repr, foreign))} are on another mesh than {space.name!r}; write a file for each mesh."
+        )
     finest = max((V for V, _ in pairs.values()), key=lambda V: (V.element.degree, is_continuous(V)))
     layout = vtk_cells(finest, continuous=all(is_continuous(V) for V, _ in pairs.values()))
     mesh = meshio.Mesh(_three(layout.points), [(layout.cell_type, layout.cells)])
@@ -64,8 +66,10 @@ def read_vtu(path: str | os.PathLike) -> meshio.Mesh:
         return meshio.vtu.read(str(path))
     # A damaged file fails in the XML parser, in zlib, in base64 or in numpy, each with errors of its own.
     except Exception as error:
-        raise FileError(f"{path} cannot be read as a VTU file: it is truncated, damaged or of another format "
-                        f"({type(error).__name__}: {error}). Write it again.") from error
+        raise FileError(
+            f"{path} cannot be read as a VTU file: it is truncated, damaged or of another format "
+            f"({type(error).__name__}: {error}). Write it again."
+        ) from error
 
 
 def read_vtu_field(path: str | os.PathLike, name: str, space: Space) -> Tensor:
@@ -80,8 +84,10 @@ def read_vtu_field(path: str | os.PathLike, name: str, space: Space) -> Tensor:
             fit the space.
     """
     if not space.element.is_nodal:
-        raise InputError(f"The dofs of {space.element} are not values at points, so a file does not hold them. Read the field into a DG "
-                         "space and transfer it.")
+        raise InputError(
+            f"The dofs of {space.element} are not values at points, so a file does not hold them. Read the field into a DG "
+            "space and transfer it."
+        )
     file = read_vtu(path)
     if name not in file.point_data:
         known = ", ".join(map(repr, file.point_data)) or "none"
@@ -99,8 +105,10 @@ def read_vtu_field(path: str | os.PathLike, name: str, space: Space) -> Tensor:
     layout = quadratic if quadratic.cell_type in cell_types else vtk_cells(space, continuous=False)
     cells = [block.data for block in file.cells if block.type == layout.cell_type]
     if not cells:
-        raise InputError(f"{path} has no cells of type {layout.cell_type}, as a field of {space.element} needs; it has "
-                         f"{', '.join(sorted(cell_types))}. Write it with write_vtu on the same mesh.")
+        raise InputError(
+            f"{path} has no cells of type {layout.cell_type}, as a field of {space.element} needs; it has "
+            f"{', '.join(sorted(cell_types))}. Write it with write_vtu on the same mesh."
+        )
     which = _matches(_inner(points, np.concatenate(cells)), _inner(layout.points, layout.cells), size, f"{path}", space)
     return _from_lattice(data[which], layout, space, f"{name!r} in {path}")
 
@@ -131,8 +139,10 @@ def _components(data: np.ndarray, space: Space, origin: str) -> np.ndarray:
         kept = full[(slice(None), *(slice(n) for n in shape))]
         if np.isclose((full**2).sum(), (kept**2).sum(), rtol=1e-12):
             return kept.reshape(len(data), -1)
-    raise InputError(f"{origin} has {data.shape[1]} components, but space {space.name!r} ({space.element}) has "
-                     f"{space.element.block_size}. Read it into a space of the same value shape.")
+    raise InputError(
+        f"{origin} has {data.shape[1]} components, but space {space.name!r} ({space.element}) has "
+        f"{space.element.block_size}. Read it into a space of the same value shape."
+    )
 
 
 def _matches(points: np.ndarray, wanted: np.ndarray, size: float, origin: str, space: Space) -> np.ndarray:
@@ -141,9 +151,11 @@ def _matches(points: np.ndarray, wanted: np.ndarray, size: float, origin: str, s
     missing = distance > _TOLERANCE * size
     if missing.any():
         place = ", ".join(f"{x:.4g}" for x in wanted[np.flatnonzero(missing)[0]])
-        raise InputError(f"{origin} has no point at {int(missing.sum())} of the {len(wanted)} nodes of space {space.name!r} "
-                         f"({space.element}), the first at ({place}). It was written for another mesh or another degree; sample the "
-                         "field at the nodes, space.points, and write it again.")
+        raise InputError(
+            f"{origin} has no point at {int(missing.sum())} of the {len(wanted)} nodes of space {space.name!r} "
+            f"({space.element}), the first at ({place}). It was written for another mesh or another degree; sample the "
+            "field at the nodes, space.points, and write it again."
+        )
     return np.asarray(which)
 
 
@@ -156,8 +168,10 @@ def _check_single_valued(
     scale = np.abs(data).max() if data.size else 0.0
     jumps = np.abs(data[here] - dofs[node[here]]).max(1) > 1e-6 * scale
     if jumps.any():
-        raise InputError(f"{origin} jumps between cells at {int(jumps.sum())} points, so it is no field of a continuous space. "
-                         "Read it into a discontinuous one.")
+        raise InputError(
+            f"{origin} jumps between cells at {int(jumps.sum())} points, so it is no field of a continuous space. "
+            "Read it into a discontinuous one."
+        )
 
 
 def _inner(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -177,6 +191,8 @@ def _from_lattice(data: np.ndarray, layout: VtkCells, space: Space, origin: str)
     dofs[space.cell_nodes.cpu().numpy()] = blocks
     again = np.einsum("nk,ckb->cnb", table, dofs[space.cell_nodes.cpu().numpy()])
     if np.abs(again - cell_values).max() > 1e-6 * max(np.abs(cell_values).max(), 1e-300):
-        raise InputError(f"{origin} is not a field of space {space.name!r} ({space.element}): no dofs give its values. Read it into "
-                         "a space of higher degree or fewer constraints between cells.")
+        raise InputError(
+            f"{origin} is not a field of space {space.name!r} ({space.element}): no dofs give its values. Read it into "
+            "a space of higher degree or fewer constraints between cells."
+        )
     return torch.from_numpy(dofs.reshape(-1))
