@@ -48,8 +48,8 @@ class Problem(ABC):
         """
 
     def export(self) -> Discretization:
-        """The discretization that operators of this problem live in."""
-        return export(self.spaces, self.transfers)
+        """The discretization that operators of this problem live in, with the weak form as ``disc.form("residual")``."""
+        return export(self.spaces, self.transfers, forms={"residual": self.residual})
 
 
 def lagrange_hierarchy(meshes: list[Any], degree: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -56,6 +56,15 @@ def test_stored_fields_solve_the_equation_to_their_precision(dataset: Path):
     assert residual.abs().max() < 2e-6 * V.stiffness(data.fields["u"]).abs().max()
 
 
+def test_stored_fields_annihilate_the_stored_weak_form(dataset: Path):
+    data = FieldDataset(dataset / "data", range(4), dtype=torch.float64)
+    disc = data.discretization
+    residual = disc.form("residual")
+    r, of_zero = residual(u=data.fields["u"], f=data.fields["f"]), residual(u=0 * data.fields["u"], f=data.fields["f"])
+    r[:, disc["V"].boundary_dofs()] = 0
+    assert r.abs().max() < 1e-4 * of_zero.abs().max()
+
+
 def test_boundary_values_of_stored_solutions_are_the_stored_data_bit_for_bit(dataset: Path):
     data = FieldDataset(dataset / "data")
     dofs = data.discretization["V"].boundary_dofs()

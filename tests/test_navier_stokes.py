@@ -10,7 +10,6 @@ import torch
 from small import configuration
 from thalweg.commands import generate
 from thalweg.data import FieldDataset
-from thalweg.fem import compile_form
 from thalweg.solvers import SteadyCylinderFlow
 
 
@@ -52,7 +51,7 @@ def test_inflow_data_vanish_at_the_walls_and_away_from_the_inflow(problem: Stead
 
 def test_the_compiled_residual_vanishes_at_the_solution(problem: SteadyCylinderFlow, benchmark: dict):
     disc = problem.export()
-    residual = compile_form(problem.residual, disc)
+    residual = disc.form("residual")
     z = torch.cat([torch.from_numpy(benchmark[name].dat.data_ro.copy()).flatten() for name in ("u", "p")])
     r, away = residual(z=z[None], viscosity=1e-3)[0], residual(z=1.01 * z[None], viscosity=1e-3)[0]
     velocity = disc["V"]
