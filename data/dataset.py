@@ -48,6 +48,7 @@ class Provenance:
     seed: int
     config: dict
     fingerprint: str
+    dtype: str
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -84,6 +85,19 @@ def shards(folder: str | os.PathLike) -> list[Shard]:
     """The shards of a data set in the order of their samples."""
     matches = ((_SHARD.fullmatch(path.name), path) for path in Path(folder).glob("samples-*.h5"))
     return sorted((Shard(path, int(m[1]), int(m[2])) for m, path in matches if m), key=lambda shard: shard.first)
+
+
+def read_provenance(shard: Shard) -> Provenance:
+    """What a shard says of its own making.
+
+    Raises:
+        FileError: it is truncated or damaged.
+    """
+    with reading_hdf5(shard.path, KIND) as file:
+        attrs = file.attrs
+        dtype = str(next(iter(file["fields"].values())).dtype)
+        versions = json.loads(attrs["versions"])
+        return Provenance(int(attrs["seed"]), json.loads(attrs["config"]), attrs["fingerprint"], dtype, versions)
 
 
 def field_spaces(folder: str | os.PathLike) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Data sets made by a problem's reference solver: resumable, and each sample a function of (seed, its number) alone."""
 
+import json
 import logging
 import os
 import time
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DivergedError
+from ..errors import DivergedError, InputError
 from ..fem import load
 from ..progress_bar import progress
-from .dataset import DISCRETIZATION, Provenance, Shard, shards, write_shard
+from .dataset import DISCRETIZATION, Provenance, Shard, read_provenance, shards, write_shard
 
 if TYPE_CHECKING:
     from ..solvers import Problem
@@ -43,6 +44,7 @@ def generate(
 
     Raises:
         FingerprintError: the folder holds samples of another mesh or other elements.
+        InputError: it holds samples of another seed, precision or configuration of the problem.
         FileError: the disk is full or the folder cannot be written.
         DivergedError: the solver failed for a sample; the message names it. Samples of earlier shards are stored.
     """
@@ -54,7 +56,8 @@ def generate(
         disc.save(folder / DISCRETIZATION)
     present = shards(folder)
     missing = _missing(present, folder, num_samples, samples_per_shard)
-    provenance = Provenance(seed, config or {}, disc.fingerprint, package_versions())
+    provenance = Provenance(seed, config or {}, disc.fingerprint, dtype, package_versions())
+    _require_same_making(present, provenance)
     with progress("generating", num_samples, "samples") as advance:
         done = num_samples - sum(shard.last - shard.first for shard in missing)
         advance(done)
@@ -75,6 +78,20 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def _require_same_making(present: list[Shard], now: Provenance) -> None:
+    """Samples of one data set have one seed, one precision and one problem; two makings are never mixed."""
+    wanted = {"seed": now.seed, "dtype": now.dtype, "problem": json.loads(json.dumps(now.config))}
+    for shard in present:
+        before = read_provenance(shard)
+        found = {"seed": before.seed, "dtype": before.dtype, "problem": before.config}
+        if changed := [name for name in wanted if wanted[name] != found[name]]:
+            listed = "; ".join(f"{name} was {found[name]}, is {wanted[name]}" for name in changed)
+            raise InputError(
+                f"{shard.path} was generated otherwise: {listed}. Choose another folder by name=... or data.folder=..., or delete the old "
+                "samples."
+            )
 
 
 def _missing(present: list[Shard], folder: Path, num_samples: int, size: int) -> list[Shard]:

@@ -93,6 +93,15 @@ def test_data_of_another_mesh_are_refused(copy: Path):
         generate.run(configuration("generate", copy, "problem.refinements=0", "num_samples=64"))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("seed=1", "seed was 0, is 1"), ("data.dtype=float64", "dtype was float32"), ("problem.source.deviation=5", "problem was")],
+)
+def test_samples_made_otherwise_are_not_mixed(change: str, message: str, copy: Path):
+    with pytest.raises(InputError, match=message):
+        generate.run(configuration("generate", copy, "num_samples=64", change))
+
+
 def test_a_shard_of_another_mesh_is_refused(copy: Path):
     with h5py.File(copy / "data/samples-000016-000032.h5", "r+") as file:
         file.attrs["fingerprint"] = "0" * 64
