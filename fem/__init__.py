@@ -17,10 +17,13 @@ from .riesz import ProductRieszMap, RieszMap
 from .space import Element, Space
 from .sparse import SparseMatrix
 from .transfer import interpolation, point_evaluation
+from .uniform_grid import Grid, Grids, load_grids
 
 __all__ = [
     "Discretization",
     "Element",
+    "Grid",
+    "Grids",
     "Hierarchy",
     "L2Projection",
     "MassSolver",
@@ -40,6 +43,7 @@ __all__ = [
     "grid_interpolation",
     "interpolation",
     "load",
+    "load_grids",
     "mesh_hierarchy",
     "point_evaluation",
     "read_mesh",
