@@ -7,6 +7,7 @@ from .export_mesh import boundary_tags
 from .forms import Residual, ResidualLoss, compile_form
 from .gmsh_geometry import gmsh_mesh
 from .grid import grid_interpolation
+from .grid_evaluation import grid_evaluation
 from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
@@ -40,6 +41,7 @@ __all__ = [
     "compile_form",
     "export",
     "gmsh_mesh",
+    "grid_evaluation",
     "grid_interpolation",
     "interpolation",
     "load",

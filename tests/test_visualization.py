@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from thalweg import fem
 from thalweg import visualization as viz
 from thalweg.errors import FileError, InputError
+from thalweg.fem.reference_cell import equispaced, positions, subcells
 from thalweg.visualization.evaluation import values
-from thalweg.visualization.lattice import equispaced, positions, subcells
 
 PLATE = Path(fem.__file__).parents[1] / "data" / "meshes" / "plate_with_hole.msh"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..fem import Mesh
-from .lattice import positions, reference_vertices
+from ..fem.reference_cell import positions, reference_vertices
 
 #: Edges of the reference cells, by vertex.
 _EDGES = {"triangle": ((0, 1), (0, 2), (1, 2)), "quadrilateral": ((0, 1), (0, 2), (1, 3), (2, 3))}

@@ -5,7 +5,7 @@ import torch
 
 from ..errors import InputError
 from ..fem import MixedSpace, Space
-from .lattice import basis_at
+from ..fem.reference_cell import basis_at
 from .piola import piola_values
 
 

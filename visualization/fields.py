@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import Space
+from ..fem.reference_cell import equispaced, positions, subcells
 from .edges import STEPS, edge_lattice, outline, tagged
 from .evaluation import magnitude, values
 from .figure import draw_outline, label_axes, require_two_dimensions
-from .lattice import equispaced, positions, subcells
 
 _TRIANGLES = 200_000  # in one picture, at most
 _ARROWS = 16  # along the longer side

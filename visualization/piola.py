@@ -11,7 +11,7 @@ import scipy.sparse
 
 from ..errors import InputError
 from ..fem import Space
-from .lattice import corner_points, polynomials, positions, simplex_exponents
+from ..fem.reference_cell import corner_points, polynomials, positions, simplex_exponents
 
 _DIVERGENCE, _CURL = "contravariant piola", "covariant piola"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fem import Space
 from ..fem.mesh import CELL_DIMENSION
-from .lattice import basis_at, corner_points, equispaced, positions, reference_nodes, reference_vertices, subcells
+from ..fem.reference_cell import basis_at, corner_points, equispaced, positions, reference_nodes, reference_vertices, subcells
 
 _LINEAR = {
     "interval": "line",

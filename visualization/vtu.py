@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..errors import FileError, InputError
 from ..fem import Space
+from ..fem.reference_cell import basis_at, corner_points
 from ..storage import atomic
 from .evaluation import values
-from .lattice import basis_at, corner_points
 from .vtk_cells import VtkCells, is_continuous, vtk_cells
 
 _TOLERANCE = 1e-5  # of the size of a cell

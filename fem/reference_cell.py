@@ -11,8 +11,8 @@ import scipy.spatial
 from numpy.polynomial.chebyshev import chebvander
 
 from ..errors import InputError
-from ..fem import Mesh, Space
-from ..fem.mesh import CELL_DIMENSION
+from .mesh import CELL_DIMENSION, Mesh
+from .space import Space
 
 _SIMPLICES = ("interval", "triangle", "tetrahedron")
 _SAMPLE = 256  # cells from which the reference nodes are estimated
@@ -38,7 +38,7 @@ def reference_nodes(nodes: np.ndarray, mesh: Mesh) -> np.ndarray:
     """
     chosen = np.unique(np.linspace(0, mesh.num_cells - 1, _SAMPLE).astype(int))
     corners = corner_points(mesh)[chosen]
-    return np.median(_pull_back(corners, nodes[chosen], mesh.cell_type), axis=0)
+    return np.median(pull_back(corners, nodes[chosen], mesh.cell_type), axis=0)
 
 
 def corner_points(mesh: Mesh) -> np.ndarray:
@@ -73,7 +73,7 @@ def subcells(cell_type: str, points: np.ndarray) -> np.ndarray:
     return cells[volume > 1e-6 * volume.max()]
 
 
-def _pull_back(corners: np.ndarray, points: np.ndarray, cell_type: str) -> np.ndarray:
+def pull_back(corners: np.ndarray, points: np.ndarray, cell_type: str) -> np.ndarray:
     """Reference coordinates of points, by Newton's method on the map that the vertices define."""
     xi = np.full((*points.shape[:2], CELL_DIMENSION[cell_type]), 1 / 3)
     steps = 1 if cell_type in _SIMPLICES else _NEWTON_STEPS
