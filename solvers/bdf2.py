@@ -1,4 +1,4 @@
-"""Incompressible flow in time: the second-order backward difference formula with extrapolated convection, one factorisation for all steps."""
+"""Incompressible flow in time: second-order backward differences with extrapolated convection, one factorisation for all steps."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
