@@ -171,3 +171,15 @@ def test_fields_exist_in_one_and_three_dimensions():
 def test_impossible_fields_are_explained(wrong):
     with pytest.raises(InputError):
         wrong()
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize(("cells", "lengths"), [((9,), (2.0,)), ((8, 6), (1.0, 3.0)), ((4, 6, 5), (1.0, 2.0, 1.5))])
+def test_samples_evaluated_at_the_nodes_are_those_of_the_fast_transforms(kind, cells, lengths):
+    field = kind(cells, lengths, alpha=2, tau=3)
+    on_grid = field.sample(5, [0, 3], stream=2, dtype=f64)
+    axes = [torch.arange(n, dtype=f64) * L / c for n, L, c in zip(on_grid.shape[2:], lengths, cells, strict=True)]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(cells))
+    torch.testing.assert_close(field.evaluate(points, 5, [0, 3], stream=2), on_grid.flatten(1), atol=1e-13, rtol=0)
+    with pytest.raises(InputError, match="shape"):
+        field.evaluate(points[:, :0], 5, [0])

@@ -31,12 +31,21 @@ def multiscale_trigonometric(
     """
     if nodes < 2 or scales < 1:
         raise InputError(f"The coefficient needs at least 2 nodes and 1 scale; got {nodes} and {scales}.")
+    frequencies = multiscale_frequencies(seed, samples, scales, device=device)
+    x = torch.linspace(0, 1, nodes, dtype=torch.float64, device=device)
+    return trigonometric_product(frequencies, *torch.meshgrid(x, x, indexing="ij"))[:, None].to(dtype)
+
+
+def multiscale_frequencies(seed: int, samples: Sequence[int], scales: int = 6, *, device: torch.device | str = "cpu") -> Tensor:
+    """π a_k for each sample and scale, ``(batch, scales)``, in double precision; a_k uniform on [2^{k−1}, 1.5 · 2^{k−1}]."""
     k = torch.arange(scales, device=device)
     uniform, _ = uniform_pairs(seed, samples, [k])
-    frequencies = pi * 2.0**k * (1 + uniform / 2)
-    x = torch.linspace(0, 1, nodes, dtype=torch.float64, device=device)
-    X, Y = torch.meshgrid(x, x, indexing="ij")
-    a = torch.ones(len(samples), nodes, nodes, dtype=torch.float64, device=device)
-    for frequency in frequencies.T[:, :, None, None]:
-        a = a * (1 + 0.5 * torch.cos(frequency * (X + Y))) * (1 + 0.5 * torch.sin(frequency * (Y - 3 * X)))
-    return a[:, None].to(dtype)
+    return pi * 2.0**k * (1 + uniform / 2)
+
+
+def trigonometric_product(frequencies: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Π_k (1 + ½ cos(ω_k (x + y)))(1 + ½ sin(ω_k (y − 3x))) at points of any shape: ``(batch, scales) -> (batch, *points)``."""
+    a = torch.ones(len(frequencies), *x.shape, dtype=torch.float64, device=x.device)
+    for frequency in frequencies.T.reshape(frequencies.shape[1], -1, *[1] * x.dim()):
+        a = a * (1 + 0.5 * torch.cos(frequency * (x + y))) * (1 + 0.5 * torch.sin(frequency * (y - 3 * x)))
+    return a

@@ -87,12 +87,33 @@ class GaussianField(ABC):
 
         ``stream`` tells apart independent fields of one sample. The random numbers are drawn on ``device``, in double precision.
         """
+        return self._series(*self._coefficients(seed, samples, stream, device)).to(dtype)[:, None]
+
+    def evaluate(self, points: Tensor, seed: int, samples: Sequence[int], *, stream: int = 0) -> Tensor:
+        """The same samples at any points ``(n, dim)`` of the box: values ``(batch, n)``, computed in double precision."""
+        if points.dim() != 2 or points.shape[1] != len(self.cells):
+            raise InputError(
+                f"Points in a box of {len(self.cells)} axes have shape (n, {len(self.cells)}), not {tuple(points.shape)}."
+            )
+        coefficients = self._coefficients(seed, samples, stream, points.device)
+        return self._expansion(coefficients, points.double())
+
+    def _coefficients(self, seed: int, samples: Sequence[int], stream: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """√λ_k times two independent standard normal variates of each mode."""
         modes = [k.to(device) for k in self.modes]
         # Three words of the counter are the wave number, the fourth is the stream.
         counter = modes + [torch.zeros_like(modes[0])] * (3 - len(modes)) + [torch.full_like(modes[0], stream)]
         sqrt_eigenvalues = self.eigenvalues.to(device).sqrt()
         real, imaginary = normal_pairs(seed, samples, self._canonical(counter))
-        return self._series(sqrt_eigenvalues * real, sqrt_eigenvalues * imaginary).to(dtype)[:, None]
+        return sqrt_eigenvalues * real, sqrt_eigenvalues * imaginary
+
+    def _angles(self, points: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """For each axis the phases ``(distinct, modes)`` of its distinct coordinates, and which of them each point has."""
+        angles = []
+        for axis, (k, L) in enumerate(zip(self._wave_numbers(), self.lengths, strict=True)):
+            x, which = points[:, axis].unique(return_inverse=True)
+            angles.append((self._base / L * x[:, None] * k.to(points), which))
+        return angles
 
     _base: float
 
@@ -110,6 +131,10 @@ class GaussianField(ABC):
     @abstractmethod
     def _series(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """Values ``(batch, x[, y[, z]])`` for random coefficients of the modes."""
+
+    @abstractmethod
+    def _expansion(self, coefficients: tuple[Tensor, Tensor], points: Tensor) -> Tensor:
+        """Values ``(batch, n)`` of the same series at points ``(n, dim)``."""
 
 
 class PeriodicField(GaussianField):
@@ -139,12 +164,22 @@ class PeriodicField(GaussianField):
         sign = self._sign(counter[: len(self.cells)])
         return [k * torch.where(sign < 0, -1, 1) for k in counter[:3]] + counter[3:]
 
-    def _series(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        modes = [k.to(real.device) for k in self.modes]
-        sign = self._sign(modes)
+    def _hermitian(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """The complex coefficients of the modes that are kept, half of all."""
+        sign = self._sign([k.to(real.device) for k in self.modes])
         # E|ξ|² = 1 where a pair ±k shares two variates; the constant has one, which is real.
-        coefficients = torch.complex(real, sign * imaginary) * torch.where(sign == 0, 1.0, sqrt(0.5))
+        return torch.complex(real, sign * imaginary) * torch.where(sign == 0, 1.0, sqrt(0.5))
+
+    def _expansion(self, coefficients: tuple[Tensor, Tensor], points: Tensor) -> Tensor:
+        half = self._hermitian(*coefficients)
+        weights = torch.where(self.modes[-1].to(points.device) == 0, 1.0, 2.0)  # modes along the last axis stand for ±k
+        waves = [(torch.polar(torch.ones_like(a), a), which) for a, which in self._angles(points)]
+        return _separable(weights * half, waves).real / sqrt(prod(self.lengths))
+
+    def _series(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        coefficients = self._hermitian(real, imaginary)
         if self.centred:
+            modes = [k.to(real.device) for k in self.modes]
             phase = torch.stack([pi * k.double() / n for k, n in zip(modes, self.cells, strict=True)]).sum(0)
             coefficients = coefficients * torch.polar(torch.ones_like(phase), phase)
         axes = tuple(range(-len(self.cells), 0))
@@ -166,9 +201,16 @@ class NeumannField(GaussianField):
     def _kept(self) -> Tensor:
         return torch.stack([k < n for k, n in zip(self.modes, self.cells, strict=True)]).all(0)
 
-    def _series(self, real: Tensor, imaginary: Tensor) -> Tensor:
+    def _normalised(self, real: Tensor) -> Tensor:
         for k, L in zip(self.modes, self.lengths, strict=True):
             real = real * torch.where(k == 0, 1.0, sqrt(2)).to(real) / sqrt(L)
+        return real
+
+    def _expansion(self, coefficients: tuple[Tensor, Tensor], points: Tensor) -> Tensor:
+        return _separable(self._normalised(coefficients[0]), [(a.cos(), which) for a, which in self._angles(points)])
+
+    def _series(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        real = self._normalised(real)
         for axis in range(len(self.cells)):
             real = cosine_series(real, axis + 1, self.centred)
         return real
@@ -188,7 +230,20 @@ class DirichletField(GaussianField):
     def _kept(self) -> Tensor:
         return torch.stack([(k > 0) & (k < n) for k, n in zip(self.modes, self.cells, strict=True)]).all(0)
 
+    def _expansion(self, coefficients: tuple[Tensor, Tensor], points: Tensor) -> Tensor:
+        real = coefficients[0] * sqrt(2 ** len(self.cells) / prod(self.lengths))
+        return _separable(real, [(a.sin(), which) for a, which in self._angles(points)])
+
     def _series(self, real: Tensor, imaginary: Tensor) -> Tensor:
         for axis, L in enumerate(self.lengths):
             real = sine_series(real * sqrt(2 / L), axis + 1, self.centred)
         return real
+
+
+def _separable(coefficients: Tensor, factors: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Σ_k c_k Π_axis φ_axis(k, x): coefficients ``(batch, *modes)``, and for each axis a table ``(distinct, modes)`` and its rows."""
+    (table, which), *others = factors
+    values = torch.einsum("bk...,nk->bn...", coefficients, table)[:, which]
+    for table, which in others:
+        values = torch.einsum("bnk...,nk->bn...", values, table[which])
+    return values
