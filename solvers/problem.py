@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class Problem(ABC):
         inputs, outputs: names of the fields an operator is given, and of those it predicts.
         residual: the weak form as a UFL one-form in functions and constants named as the fields.
         dirichlet: tags of the boundary parts where values are prescribed.
+        forms: further forms and functionals that are exported, such as an energy, by name.
     """
 
     spaces: dict[str, Any]
@@ -34,6 +36,7 @@ class Problem(ABC):
     outputs: tuple[str, ...]
     residual: Any
     dirichlet: tuple[str, ...] = ()
+    forms: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
@@ -49,21 +52,27 @@ class Problem(ABC):
 
     def export(self) -> Discretization:
         """The discretization that operators of this problem live in, with the weak form as ``disc.form("residual")``."""
-        return export(self.spaces, self.transfers, forms={"residual": self.residual})
+        return export(self.spaces, self.transfers, forms={"residual": self.residual, **self.forms})
 
 
-def lagrange_hierarchy(meshes: list[Any], degree: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def lagrange_hierarchy(meshes: list[Any], degree: int, components: int = 1) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Spaces for a multigrid cycle on a hierarchy of meshes, coarse to fine.
 
     ``V`` has the given degree on the finest mesh; ``V1``, ``V2``, ... are the coarser spaces: linear elements on the finest mesh if
-    ``degree`` > 1, then on each coarser mesh. Returned with the transfers from each space to the next finer one.
+    ``degree`` > 1, then on each coarser mesh. With several ``components`` they are spaces of vectors. Returned with the transfers from
+    each space to the next finer one.
     """
     fd = firedrake()
-    finest = meshes[-1]
-    spaces = [fd.FunctionSpace(finest, "Lagrange", degree)]
+
+    def space(mesh: Any, degree: int) -> Any:
+        if components == 1:
+            return fd.FunctionSpace(mesh, "Lagrange", degree)
+        return fd.VectorFunctionSpace(mesh, "Lagrange", degree, dim=components)
+
+    spaces = [space(meshes[-1], degree)]
     if degree > 1:
-        spaces.append(fd.FunctionSpace(finest, "Lagrange", 1))
-    spaces.extend(fd.FunctionSpace(mesh, "Lagrange", 1) for mesh in reversed(meshes[:-1]))
+        spaces.append(space(meshes[-1], 1))
+    spaces.extend(space(mesh, 1) for mesh in reversed(meshes[:-1]))
     names = ["V"] + [f"V{i}" for i in range(1, len(spaces))]
     return dict(zip(names, spaces, strict=True)), list(zip(names[1:], names, strict=False))
 
