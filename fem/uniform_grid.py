@@ -95,7 +95,8 @@ class Grid:
     def inner(self, u: Tensor, v: Tensor, norm: str = "L2") -> Tensor:
         """The inner product of "L2" or "H1", ``(..., channel, x, y[, z]) -> (...)``, summed over channels.
 
-        Exact for the multilinear functions of a grid of vertices. Between centres, gradients are differences over the faces inside.
+        Exact for the multilinear functions of a grid of vertices. At centres, gradients are the differences across the faces inside,
+        those next to a side of the box for the half cell up to it, too.
         """
         if norm not in ("L2", "H1"):
             raise InputError(f"Unknown norm {norm!r} of a grid; choose L2 or H1.")
@@ -105,6 +106,7 @@ class Grid:
         if norm == "H1":
             for axis, h in zip(range(-self.dim, 0), self.spacings, strict=True):
                 du, dv = (self._difference(w, axis) / h for w in (u, v))
+                dv = self._to_the_sides(dv, axis)
                 total = total + h * self._product(du, dv, [other for other in range(-self.dim, 0) if other != axis])
         return total
 
@@ -119,7 +121,9 @@ class Grid:
             InputError: the last axes are not those of the grid, or the axis of channels is missing.
         """
         if u.ndim < self.dim + 1 or tuple(u.shape[-self.dim :]) != self.shape:
-            raise InputError(f"A field on this grid has shape (..., channel, {', '.join(map(str, self.shape))}), not {tuple(u.shape)}.")
+            raise InputError(
+                f"A field on this grid has shape (..., channel, {', '.join(map(str, self.shape))}), not {tuple(u.shape)}."
+            )
 
     def refined(self, factor: int) -> "Grid":
         """The grid of the same box with ``factor`` times as many intervals along each axis."""
@@ -148,6 +152,14 @@ class Grid:
         ends = (0, 0) * (-axis - 1)
         pad = torch.nn.functional.pad
         return h / 6 * (pad(2 * left + right, (*ends, 0, 1)) + pad(left + 2 * right, (*ends, 1, 0)))
+
+    def _to_the_sides(self, du: Tensor, axis: int) -> Tensor:
+        if self.location == "vertex" or self.periodic[axis]:
+            return du
+        share = torch.ones(du.shape[axis], dtype=du.dtype, device=du.device)
+        share[0] += 0.5
+        share[-1] += 0.5
+        return du * share.view(-1, *(1,) * (-axis - 1))
 
     def _difference(self, u: Tensor, axis: int) -> Tensor:
         if self.periodic[axis]:
@@ -198,7 +210,9 @@ class Grids:
         return self
 
     def __repr__(self) -> str:
-        return f"Grids, fingerprint {self.fingerprint[:12]}\n" + "\n".join(f"  {name}: {grid}" for name, grid in self.grids.items())
+        return f"Grids, fingerprint {self.fingerprint[:12]}\n" + "\n".join(
+            f"  {name}: {grid}" for name, grid in self.grids.items()
+        )
 
 
 def load_grids(path: str | os.PathLike) -> Grids:

@@ -1,0 +1,20 @@
+"""Optimisation of inputs through a solver or a trained operator: controls, reduced functionals, optimisers, Taylor tests."""
+
+from .controls import Control, Controls
+from .firedrake_functional import FiredrakeFunctional
+from .functional import ReducedFunctional
+from .minimize import Minimum, descend, minimize
+from .taylor import taylor_test
+from .torch_functional import TorchFunctional
+
+__all__ = [
+    "Control",
+    "Controls",
+    "FiredrakeFunctional",
+    "Minimum",
+    "ReducedFunctional",
+    "TorchFunctional",
+    "descend",
+    "minimize",
+    "taylor_test",
+]

@@ -1,0 +1,131 @@
+"""Control: gradients pass Taylor tests, optima are those that are known, and an optimisation goes on where it stopped."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from test_examples import example
+from thalweg import control
+from thalweg.errors import DivergedError, FileError, InputError
+from thalweg.solvers.grid import StaggeredFlow, Wall
+
+HILBERT = torch.tensor([[1 / (i + j + 1) for j in range(4)] for i in range(4)], dtype=torch.float64)
+TARGET = torch.tensor([1.0, -2.0, 3.0, -4.0], dtype=torch.float64)
+
+
+def quadratic(**bounds) -> control.TorchFunctional:
+    """½ (m − t)ᵀ H (m − t) for a badly conditioned H."""
+
+    def objective(m: dict[str, torch.Tensor]) -> torch.Tensor:
+        return 0.5 * (m["m"] - TARGET) @ HILBERT @ (m["m"] - TARGET)
+
+    return control.TorchFunctional(objective, [control.Control("m", np.zeros(4), **bounds)], torch.float64)
+
+
+def test_a_quadratic_is_minimised_to_its_target():
+    found = control.minimize(quadratic(), 200, tolerance=1e-12)
+    assert found.converged
+    assert np.allclose(found.controls["m"], TARGET, atol=1e-4)
+
+
+def test_bounds_hold_and_the_rest_is_optimal():
+    found = control.minimize(quadratic(low=-1.0, high=1.0), 200, tolerance=1e-12)
+    m = found.controls["m"]
+    slope = HILBERT.numpy() @ (m - TARGET.numpy())
+    assert ((m >= -1) & (m <= 1)).all()
+    assert (slope[m == 1] <= 1e-9).all()
+    assert (slope[m == -1] >= -1e-9).all()
+    assert np.abs(slope[np.abs(m) < 1]).max(initial=0) < 1e-8
+
+
+def test_descent_keeps_to_the_bounds_and_returns_the_best():
+    found = control.descend(quadratic(low=-1.0, high=1.0), iterations=300)
+    bounded = control.minimize(quadratic(low=-1.0, high=1.0), 200, tolerance=1e-12)
+    assert found.value == pytest.approx(bounded.value, rel=1e-3)
+    assert np.abs(found.controls["m"]).max() <= 1
+
+
+def test_several_controls_of_different_units_meet_on_equal_terms():
+    def objective(m: dict[str, torch.Tensor]) -> torch.Tensor:
+        return (m["speed"] - 3).square().sum() + (m["force"] * 1e4 - 2).square().sum()
+
+    controls = [control.Control("speed", np.zeros(())), control.Control("force", np.zeros((2, 2)), scale=1e-4)]
+    found = control.minimize(control.TorchFunctional(objective, controls, torch.float64))
+    assert found.iterations <= 3
+    assert found.controls["speed"] == pytest.approx(3)
+    assert np.allclose(found.controls["force"], 2e-4)
+
+
+def test_the_taylor_test_tells_right_gradients_from_wrong_ones():
+    class Wrong(control.TorchFunctional):
+        def value_and_gradient(self, values):
+            J, gradient = super().value_and_gradient(values)
+            return J, {name: 1.01 * g for name, g in gradient.items()}
+
+    def objective(m: dict[str, torch.Tensor]) -> torch.Tensor:
+        return m["m"].sin().sum() ** 2
+
+    rng = np.random.default_rng(0)
+    at, direction = {"m": rng.standard_normal(3)}, {"m": rng.standard_normal(3)}
+    m = [control.Control("m", np.zeros(3))]
+    assert control.taylor_test(control.TorchFunctional(objective, m, torch.float64), at, direction).min() > 1.9
+    assert control.taylor_test(Wrong(objective, m, torch.float64), at, direction).max() < 1.5
+
+
+def test_gradients_through_a_staggered_flow_pass_the_taylor_test():
+    flow = StaggeredFlow((8, 8), viscosity=0.05, sides={"y0": Wall(), "y1": Wall()}, dtype=torch.float64)
+
+    def objective(m: dict[str, torch.Tensor]) -> torch.Tensor:
+        u, v = flow.at_rest()
+        start = flow.project((u + m["u"], v))
+        u, v = flow.solve(start, 0.1, 1, dt=0.02)
+        return (u[:, -1] ** 2).sum() + (v[:, -1] ** 2).sum()
+
+    rng = np.random.default_rng(1)
+    m = [control.Control("u", rng.standard_normal((1, 1, 9, 8)))]
+    m[0].initial[:, :, -1] = m[0].initial[:, :, 0]
+    functional = control.TorchFunctional(objective, m, torch.float64)
+    direction = rng.standard_normal((1, 1, 9, 8))
+    direction[:, :, -1] = direction[:, :, 0]
+    assert control.taylor_test(functional, {"u": m[0].initial}, {"u": direction}).min() > 1.9
+
+
+def test_stokes_boundary_control_finds_the_known_optimum():
+    result = example("stokes_boundary_control")["main"](cells=6)
+    assert result["distance"] < 0.01
+    assert result["controlled"] < 0.99 * result["uncontrolled"]
+
+
+def test_gradients_through_firedrake_pass_the_taylor_test():
+    flow = example("stokes_boundary_control")["LidDrivenStokes"](4)
+    rng = np.random.default_rng(2)
+    g = [control.Control("g", np.zeros(len(flow.dofs)))]
+    functional = control.FiredrakeFunctional(flow.objective, {"g": flow.g}, g, {"g": flow.dofs})
+    at, direction = ({"g": rng.standard_normal(len(flow.dofs))} for _ in range(2))
+    assert control.taylor_test(functional, at, direction).min() > 1.99
+
+
+def test_an_optimisation_goes_on_from_its_folder(tmp_path: Path):
+    first = control.minimize(quadratic(), 3, tolerance=0, folder=tmp_path)
+    again = control.minimize(quadratic(), 200, tolerance=1e-12, folder=tmp_path, resume=True)
+    assert again.initial_value == pytest.approx(first.value)
+    assert again.iterations > first.iterations
+    assert np.allclose(again.controls["m"], TARGET, atol=1e-3)
+
+
+def test_wrong_input_is_explained(tmp_path: Path):
+    with pytest.raises(InputError, match="within its bounds"):
+        control.Control("m", np.zeros(3), low=1.0)
+    with pytest.raises(InputError, match="broadcast"):
+        control.Control("m", np.zeros(3), high=np.ones(2))
+    with pytest.raises(InputError, match="scale"):
+        control.Control("m", np.zeros(3), scale=0.0)
+    with pytest.raises(InputError, match=r"'m' of shape \(4,\) is expected"):
+        quadratic().controls.pack({"m": np.zeros(3)})
+    with pytest.raises(FileError, match="no optimisation to resume"):
+        control.minimize(quadratic(), folder=tmp_path / "none", resume=True)
+    m = [control.Control("m", np.ones(1))]
+    with pytest.raises(DivergedError, match="left the finite numbers"):
+        control.minimize(control.TorchFunctional(lambda m: (m["m"] / 0).sum(), m))
