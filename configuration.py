@@ -19,6 +19,7 @@ _REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
     "_derivative_": lambda disc, names: disc.derivative(*names),
     "_product_": lambda disc, names: disc.product(*names),
     "_observation_": lambda disc, name: disc.observation(name),
+    "_form_": lambda disc, name: disc.form(name),
 }
 
 
@@ -27,8 +28,8 @@ def build(config: Any, disc: "Discretization | None" = None) -> Any:
 
     ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the call
     is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}``,
-    ``{"_transfer_": ["Q", "V"]}``, and likewise ``_derivative_``, ``_product_`` and ``_observation_``, stand for parts of the
-    discretization.
+    ``{"_transfer_": ["Q", "V"]}``, and likewise ``_derivative_``, ``_product_``, ``_observation_`` and ``_form_``, stand for parts of
+    the discretization.
 
     Raises:
         InputError: the target does not exist or does not take these arguments, or a reference names nothing.
