@@ -3,69 +3,90 @@
 import json
 import logging
 import os
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..errors import DivergedError, InputError
-from ..fem import load
+from ..errors import InputError
 from ..progress_bar import progress
-from .dataset import DISCRETIZATION, Provenance, Shard, read_provenance, shards, write_shard
+from ..storage import unwritable
+from .card import write_card
+from .preview import PREVIEW, write_preview
+from .reference import Reference, reference, sample_rng
+from .shards import Provenance, Shard, read_provenance, shards, write_shard, write_spaces
+from .workers import workers
 
 if TYPE_CHECKING:
     from ..solvers import Problem
+    from ..solvers.grid.problem import GridProblem
+
+__all__ = ["generate", "package_versions", "sample_rng"]
 
 log = logging.getLogger("thalweg")
 
 PACKAGES = ("thalweg", "firedrake", "petsc4py", "torch", "numpy", "scipy", "h5py")
 
 
-def sample_rng(seed: int, sample: int) -> np.random.Generator:
-    """The random numbers of one sample, whatever was drawn before it."""
-    return np.random.default_rng(np.random.SeedSequence((seed, sample)))
-
-
 def generate(
-    problem: "Problem",
+    problem: "Problem | GridProblem",
     folder: str | os.PathLike,
     num_samples: int,
     seed: int = 0,
     samples_per_shard: int = 64,
     config: dict | None = None,
     dtype: str = "float32",
+    attempts: int = 3,
+    batch_size: int = 16,
+    preview: bool = True,
 ) -> Path:
     """Solve a problem for random inputs until a folder holds ``num_samples`` samples.
 
-    Shards that are there already are kept, so an interrupted generation goes on where it stopped, and a larger ``num_samples`` extends
-    a data set. Inputs are rounded to ``dtype`` before the solve, so that stored inputs and outputs belong together exactly.
+    Shards that are there already are kept, so a generation that was interrupted, even killed, goes on where it stopped and ends with the
+    same numbers, and a larger ``num_samples`` extends a data set. Inputs are rounded to ``dtype`` before the solve, so that stored inputs
+    and outputs belong together exactly. Where the solver fails for a sample, the sample is drawn again; the shard and the card
+    tell which and why. Under ``mpiexec`` each process makes shards of its own.
+
+    Args:
+        problem: solved one sample at a time by Firedrake, or in batches on a grid.
+        attempts: draws of a sample before its failure is final.
+        batch_size: samples that a problem on a grid solves at once.
+        preview: whether a picture of the first samples is drawn beside the data.
 
     Raises:
         FingerprintError: the folder holds samples of another mesh or other elements.
-        InputError: it holds samples of another seed, precision or configuration of the problem.
+        InputError: it holds samples of another seed, precision or configuration of the problem, or is being written to by another process.
         FileError: the disk is full or the folder cannot be written.
-        DivergedError: the solver failed for a sample; the message names it. Samples of earlier shards are stored.
+        DivergedError: the solver failed for every draw of a sample; the message names it. Samples of earlier shards are stored.
     """
-    folder = Path(folder)
-    disc = problem.export()
-    if (folder / DISCRETIZATION).exists():
-        disc.require_fingerprint(load(folder / DISCRETIZATION).fingerprint, str(folder))
-    else:
-        disc.save(folder / DISCRETIZATION)
-    present = shards(folder)
-    missing = _missing(present, folder, num_samples, samples_per_shard)
+    folder, crew = Path(folder), workers()
+    made_by = reference(problem, seed, dtype, attempts, batch_size)
+    disc = made_by.discretization()
     provenance = Provenance(seed, config or {}, disc.fingerprint, dtype, package_versions())
-    _require_same_making(present, provenance)
-    with progress("generating", num_samples, "samples") as advance:
-        done = num_samples - sum(shard.last - shard.first for shard in missing)
-        advance(done)
-        for shard in missing:
-            fields, parameters = _solve(problem, shard, seed, np.dtype(dtype))
-            write_shard(shard, fields, problem.fields, parameters, provenance)
-            done += shard.last - shard.first
-            advance(done)
+
+    held = ExitStack()
+
+    def plan() -> list[Shard]:
+        held.enter_context(_only_writer(folder))
+        for left_by_killed in folder.glob(".samples-*.partial"):
+            left_by_killed.unlink(missing_ok=True)
+        write_spaces(folder, disc)
+        present = shards(folder)
+        _require_same_making(present, provenance)
+        return _missing(present, folder, num_samples, samples_per_shard)
+
+    def describe() -> None:
+        if preview and not (folder / PREVIEW).exists():
+            write_preview(folder)
+        write_card(folder, num_samples, type(problem).__doc__ or "")
+
+    with held:
+        missing = crew.first(plan)
+        done = num_samples - sum(map(len, missing))
+        crew.all(lambda: _fill(crew.share(missing), made_by, provenance, done, crew.size))
+        crew.first(describe)
     return folder
 
 
@@ -78,6 +99,43 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def _fill(missing: list[Shard], made_by: Reference, provenance: Provenance, done: int, processes: int) -> None:
+    """Make and write some shards, one after the other."""
+    label = "generating" if processes == 1 else f"generating, one of {processes} processes,"
+    done = done if processes == 1 else 0
+    with progress(label, done + sum(map(len, missing)), "samples", done) as advance:
+        for shard in missing:
+            made = made_by.make(range(shard.first, shard.last), lambda n, before=done: advance(before + n))
+            for draw in made.failed:
+                log.warning("sample %d was drawn again, because draw %d failed: %s", draw.sample, draw.attempt, draw.reason)
+            own = replace(provenance, failed=tuple(made.failed))
+            write_shard(shard, made.fields, made_by.spaces, made.parameters, own, made_by.times)
+            done += len(shard)
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder, which the system takes back from a process that dies."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another process is generating samples in {folder}. Wait for it; or, for more processes on one data set, start them "
+                "together by mpiexec -n N thalweg generate ..."
+            ) from error
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): let one process write to it at a time", folder, error)
+        yield
 
 
 def _require_same_making(present: list[Shard], now: Provenance) -> None:
@@ -95,37 +153,15 @@ def _require_same_making(present: list[Shard], now: Provenance) -> None:
 
 
 def _missing(present: list[Shard], folder: Path, num_samples: int, size: int) -> list[Shard]:
-    """Shards that fill the gaps between those present, up to ``num_samples``."""
+    """Shards that fill the gaps between those present, up to ``num_samples``, cut where an uninterrupted generation cuts."""
     gaps, first = [], 0
     for shard in present:
         gaps.append((first, min(shard.first, num_samples)))
         first = shard.last
     gaps.append((first, num_samples))
-    return [Shard.named(folder, a, min(a + size, stop)) for start, stop in gaps for a in range(start, stop, size)]
-
-
-def _solve(problem: "Problem", shard: Shard, seed: int, dtype: np.dtype) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Fields ``(sample, time, dofs)`` of one shard, and the seconds that each solve took."""
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in problem.fields}
-    seconds = []
-    for sample in range(shard.first, shard.last):
-        inputs = problem.random_inputs(sample_rng(seed, sample))
-        for function in inputs.values():
-            function.dat.data_wo[...] = function.dat.data_ro.astype(dtype)
-        start = time.perf_counter()
-        try:
-            outputs = problem.solve(inputs)
-        except DivergedError as error:
-            raise DivergedError(f"Sample {sample} of seed {seed}: {error}") from error
-        seconds.append(time.perf_counter() - start)
-        for name, function in (inputs | outputs).items():
-            rows[name].append(_dofs(function).astype(dtype))
-            if not np.isfinite(rows[name][-1]).all():
-                raise DivergedError(f"Field {name!r} of sample {sample}, seed {seed}, contains NaN or infinity in {dtype}.")
-    fields = {name: np.stack(values)[:, None] for name, values in rows.items()}
-    return fields, {"seconds_solve": np.array(seconds)}
-
-
-def _dofs(function: Any) -> np.ndarray:
-    """All dofs of a Firedrake function as one vector, components innermost, subspaces concatenated."""
-    return np.concatenate([np.asarray(part.dat.data_ro).reshape(-1) for part in function.subfunctions])
+    return [
+        Shard.named(folder, a, min(a - a % size + size, stop))
+        for start, stop in gaps
+        for a in [start, *range(start - start % size + size, stop, size)]
+        if a < stop
+    ]

@@ -19,7 +19,7 @@ def gmsh_mesh(geometry: Callable[[Any], None] | str | os.PathLike, size: float |
         geometry: a function that builds the geometry and its physical groups in the module ``gmsh`` it is given, as in ``def
             plate(gmsh): gmsh.model.occ.addDisk(...)``; or the path of a ``.geo`` file.
         size: the largest edge of a cell; by default what the geometry says.
-        comm: the MPI communicator of the mesh; the world by default.
+        comm: the MPI communicator of the mesh; :func:`communicator` by default.
 
     Raises:
         MissingPackageError: gmsh is not installed.

@@ -11,6 +11,7 @@ from typing import Any
 import meshio
 
 from ..errors import FileError, InputError
+from .communicator import communicator
 from .firedrake import firedrake
 from .gmsh_file import is_binary, read_gmsh
 from .mesh_arrays import from_meshio, write_gmsh
@@ -28,7 +29,7 @@ def read_mesh(path: str | os.PathLike, tags: str | None = None, comm: Any = None
             ``.vtk``, ``.xdmf``, ``.inp``, ``.mesh``, ...) with facets among its cells and, as tags, named cell sets or integer
             cell data, where 0 is none.
         tags: the cell data that holds the tags, where a file has several.
-        comm: the MPI communicator; the world by default.
+        comm: the MPI communicator; :func:`communicator` by default.
 
     Raises:
         FileError: the file is missing, truncated, or of an unknown format.
@@ -49,7 +50,7 @@ def read_checked(path: Path, origin: str, tags: str | None = None, comm: Any = N
         checked = Path(folder) / "mesh.msh"
         write_gmsh(checked, arrays)
         fd = firedrake()
-        mesh = fd.Mesh(str(checked), dim=arrays.points.shape[1], comm=comm or fd.COMM_WORLD)
+        mesh = fd.Mesh(str(checked), dim=arrays.points.shape[1], comm=comm or communicator())
     _name_parts(mesh, arrays.boundary_names, arrays.region_names)
     return mesh
 

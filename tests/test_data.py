@@ -127,7 +127,7 @@ def test_a_failed_solve_is_located_and_earlier_shards_stay(failure: Callable[[fd
     bound = max(means[:4]) + 1e-3
     first = next(i for i, mean in enumerate(means) if mean > bound)
     with pytest.raises(DivergedError, match=f"ample {first}"):
-        generate_data(Fragile(failure, bound), tmp_path, 8, samples_per_shard=2)
+        generate_data(Fragile(failure, bound), tmp_path, 8, samples_per_shard=2, attempts=1)
     assert len(FieldDataset(tmp_path)) == first // 2 * 2
 
 

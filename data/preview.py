@@ -1,0 +1,83 @@
+"""A picture of a data set's first samples, drawn beside it."""
+
+import logging
+import os
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import InputError
+from ..fem.uniform_grid import Grid, Grids
+from ..storage import atomic
+from .dataset import FieldDataset
+from .shards import require_shards
+
+PREVIEW = "preview.png"
+
+log = logging.getLogger("thalweg")
+
+
+def write_preview(folder: str | os.PathLike, samples: int = 3) -> Path | None:
+    """Draw every field of a few samples, trajectories at their first and last frame, into ``preview.png``.
+
+    Where fields cannot be drawn, as on meshes in three dimensions, there is no picture, and the log says why.
+    """
+    folder = Path(folder)
+    first = require_shards(folder)[0]
+    data = FieldDataset(folder, range(first.first, min(first.first + samples, first.last)))
+    path = folder / PREVIEW
+    try:
+        if isinstance(data.discretization, Grids):
+            _draw_grids(data, path)
+        else:
+            _draw_spaces(data, path)
+    except InputError as error:
+        log.info("no preview of %s: %s", folder, error)
+        return None
+    return path
+
+
+def _panels(data: FieldDataset) -> dict[str, tuple[str, Tensor]]:
+    """For each title, the space and the values of one frame of one sample; samples are rows."""
+    panels = {}
+    for row, sample in enumerate(data.samples):
+        for name, values in data.fields.items():
+            if name in data.trajectories and data.times is not None:
+                for frame in (0, -1):
+                    panels[f"{name} of sample {sample}, t = {data.times[frame]:g}"] = (data.spaces[name], values[row, frame])
+            else:
+                panels[f"{name} of sample {sample}"] = (data.spaces[name], values[row])
+    return panels
+
+
+def _draw_spaces(data: FieldDataset, path: Path) -> None:
+    from ..visualization import plot_comparison
+
+    panels = {title: (data.discretization[space], values) for title, (space, values) in _panels(data).items()}
+    first = next(iter(panels.values()))[0]
+    plot_comparison(first, panels, path, columns=len(panels) // len(data))  # pyright: ignore[reportArgumentType]
+
+
+def _draw_grids(data: FieldDataset, path: Path) -> None:
+    """One channel a panel, vectors by their magnitude."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = _panels(data)
+    columns = len(panels) // len(data)
+    figure = Figure(figsize=(2.6 * columns, 2.4 * len(data)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for ax, (title, (name, values)) in zip(figure.subplots(len(data), columns, squeeze=False).flat, panels.items(), strict=True):
+        grid = data.discretization[name]
+        assert isinstance(grid, Grid)
+        shown = values[0] if len(values) == 1 else values.square().sum(0).sqrt()
+        if grid.dim == 1:
+            ax.plot(grid.axes()[0], shown)
+        else:
+            middle = shown if grid.dim == 2 else shown[..., shown.shape[-1] // 2]
+            image = ax.imshow(middle.T, origin="lower", extent=(0, grid.lengths[0], 0, grid.lengths[1]))
+            figure.colorbar(image, ax=ax, shrink=0.8)
+        ax.set_title(title, fontsize=8)
+        ax.tick_params(labelsize=7)
+    with atomic(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)

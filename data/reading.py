@@ -1,0 +1,134 @@
+"""Reading samples out of the shards of a data set: which file holds which, opened once a thread, checked as they are read."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import FileError, InputError
+from ..storage import reading_hdf5
+from .shards import KIND, Shard, Spaces, described, fits, frame_shape, h5_times, require_shards
+
+_OPEN_FILES = 64  # of one thread, at most
+
+
+class ShardReader:
+    """Samples of a data set by their place in a range, read from the files that hold them.
+
+    HDF5 files are opened by the thread and process that reads, so a reader can be handed to worker threads and processes.
+
+    Attributes:
+        spaces: name of the space or grid of each field.
+        shapes: shape ``(time, ...)`` of one sample of each field.
+        parameters: ``(sample,)`` arrays by name.
+        times: of the frames, or None.
+
+    Raises:
+        FileError: a file is missing or damaged, or samples are missing from the range.
+        FingerprintError: a shard belongs to another discretization.
+        InputError: a field has a shape that does not fit its space, or shards disagree.
+    """
+
+    def __init__(self, folder: Path, samples: range | None, discretization: Spaces):
+        self.folder, self.discretization = folder, discretization
+        found = require_shards(folder)
+        self.samples = samples if samples is not None else range(found[-1].last)
+        self.shards = [shard for shard in found if shard.first < self.samples.stop and shard.last > self.samples.start]
+        covered = sum(min(s.last, self.samples.stop) - max(s.first, self.samples.start) for s in self.shards)
+        if covered != len(self.samples) or not self.shards:
+            raise FileError(
+                f"{folder} holds {covered} of the {len(self.samples)} samples {self.samples.start} to {self.samples.stop - 1}. "
+                "Generate the others by running `thalweg generate` again; what is there is kept."
+            )
+        self._starts = np.array([shard.first for shard in self.shards])
+        self.spaces: dict[str, str] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.times: np.ndarray | None = None
+        parts = [self._inspect(shard) for shard in self.shards]
+        self.parameters = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self._local = threading.local()
+
+    def read(self, name: str, row: int, out: np.ndarray, start: int = 0) -> None:
+        """Frames ``start`` and following of one sample, as many as ``out`` of shape ``(time, ...)`` has, in its dtype.
+
+        Raises:
+            InputError: they contain NaN or infinity; the message names field and sample.
+            FileError: the file is damaged.
+        """
+        self._read(name, row, row + 1, out[None], start)
+
+    def read_all(self, name: str, out: np.ndarray) -> None:
+        """All samples of a field, ``out`` of shape ``(sample, time, ...)``."""
+        for shard in self.shards:
+            first, last = max(shard.first, self.samples.start), min(shard.last, self.samples.stop)
+            rows = slice(first - self.samples.start, last - self.samples.start)
+            self._read(name, rows.start, rows.stop, out[rows])
+
+    def _read(self, name: str, first: int, last: int, out: np.ndarray, start: int = 0) -> None:
+        sample = first + self.samples.start
+        shard = self.shards[int(np.searchsorted(self._starts, sample, side="right")) - 1]
+        rows = slice(sample - shard.first, sample - shard.first + last - first)
+        try:
+            self._file(shard)[f"fields/{name}"].read_direct(out, np.s_[rows, start : start + out.shape[1]])
+        except (OSError, KeyError) as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(f"The dataset {shard.path} is damaged ({error}). Delete it and generate it again.") from error
+        finite = np.isfinite(out).reshape(len(out), -1).all(axis=1)
+        if not finite.all():
+            bad = (np.flatnonzero(~finite) + sample).tolist()
+            raise InputError(
+                f"Field {name!r} in {shard.path} contains NaN or infinity in sample {', '.join(map(str, bad[:10]))}. "
+                "Delete that file and generate it again; if it recurs, the solver diverges for those inputs."
+            )
+
+    def _file(self, shard: Shard) -> Any:
+        """The open file of a shard, this thread's and this process's own."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            local.process, local.files = os.getpid(), OrderedDict()
+        files: OrderedDict[Path, h5py.File] = local.files
+        if shard.path not in files:
+            with reading_hdf5(shard.path, KIND):
+                files[shard.path] = h5py.File(shard.path, "r")
+            if len(files) > _OPEN_FILES:
+                files.popitem(last=False)[1].close()
+        files.move_to_end(shard.path)
+        return files[shard.path]
+
+    def _inspect(self, shard: Shard) -> dict[str, np.ndarray]:
+        """Check a shard's fields, and return its parameters, those of the samples of the range."""
+        with reading_hdf5(shard.path, KIND) as file:
+            self.discretization.require_fingerprint(file.attrs["fingerprint"], str(shard.path))
+            for name, values in file["fields"].items():
+                self.spaces[name] = values.attrs["space"]
+                expected = frame_shape(self.discretization, self.spaces[name])
+                if not fits(values.shape[2:], expected) or len(values) != len(shard):
+                    raise InputError(
+                        f"Field {name!r} in {shard.path} has shape {values.shape}; expected ({len(shard)}, time, "
+                        f"{described(expected)}) for space {self.spaces[name]!r}."
+                    )
+                if self.shapes.setdefault(name, values.shape[1:]) != values.shape[1:]:
+                    raise InputError(
+                        f"Field {name!r} has frames of shape {values.shape[1:]} in {shard.path}, but {self.shapes[name]} before it."
+                    )
+            self.times = h5_times(file)
+            rows = slice(max(self.samples.start, shard.first) - shard.first, min(self.samples.stop, shard.last) - shard.first)
+            return {name: values[rows] for name, values in file.get("parameters", {}).items()}
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+
+def row_numbers(rows: Sequence[int] | Any, samples: int) -> list[int]:
+    """Rows as a list of numbers, from a slice, a tensor or a sequence."""
+    return list(range(samples))[rows] if isinstance(rows, slice) else [int(row) % samples for row in rows]
