@@ -1,0 +1,9 @@
+"""NeuralStagger (Huang et al., ICML 2023): interleaved coarse solvers, and the choice of resolutions that they give."""
+
+from .coarse import CoarseSolver
+from .courant import Courant
+from .decomposition import Decomposition
+from .networks import SubtaskNetworks
+from .neuralstagger import NeuralStagger
+
+__all__ = ["CoarseSolver", "Courant", "Decomposition", "NeuralStagger", "SubtaskNetworks"]

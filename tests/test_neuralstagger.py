@@ -1,0 +1,262 @@
+"""NeuralStagger's decomposition, its networks on one and several processes, its rollouts and its files."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from thalweg.errors import FingerprintError, InputError
+from thalweg.fem.uniform_grid import Grid, Grids
+from thalweg.operators import Courant, Decomposition, NeuralStagger, build_operator, load_operator, save_operator
+
+f64 = torch.float64
+
+
+class Convolutions(nn.Module):
+    """Two periodic convolutions with a nonlinearity between them."""
+
+    def __init__(self, in_channels: int, out_channels: int, width: int = 6, dim: int = 2):
+        super().__init__()
+        conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dim]
+        self.layers = nn.Sequential(
+            conv(in_channels, width, 3, padding=1, padding_mode="circular"),
+            nn.GELU(),
+            conv(width, out_channels, 3, padding=1, padding_mode="circular"),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = f64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def stagger(space=(2, 2), time=2, padding=None, seed=0, **options) -> NeuralStagger:
+    torch.manual_seed(seed)
+    state = options.pop("state", {"w": 1})
+    return NeuralStagger(options.pop("network", Convolutions), Decomposition(space, time, padding), state, **options).double()
+
+
+@pytest.mark.parametrize(("space", "shape"), [((3,), (12,)), ((2, 3), (8, 9)), ((2, 1, 4), (4, 3, 8)), ((1, 1), (5, 7))])
+def test_splitting_and_merging_is_lossless_to_the_last_bit(space, shape):
+    decomposition = Decomposition(space, 2)
+    u = noise(3, 4, 2, *shape)
+    parts = decomposition.split(u)
+    assert torch.equal(decomposition.merge(parts), u)
+    for part, offset in zip(parts, decomposition.offsets, strict=True):
+        points = (..., *(slice(p, None, s) for p, s in zip(offset, space, strict=True)))
+        assert torch.equal(part, u[points])
+    frames = decomposition.split_frames(u)
+    assert torch.equal(decomposition.merge_frames(frames), u)
+    assert torch.equal(frames[1], u[:, 1::2, :][(..., *(slice(0, None, s) for s in space))])
+
+
+@pytest.mark.parametrize("padding", ["zeros", "replicate", "periodic"])
+def test_sizes_that_factors_do_not_divide_are_padded_exactly_or_refused(padding):
+    u = noise(2, 1, 7, 9)
+    decomposition = Decomposition((2, 4), padding=padding)
+    parts = decomposition.split(u)
+    assert parts.shape == (8, 2, 1, 4, 3)
+    assert torch.equal(decomposition.merge(parts, (7, 9)), u)
+    beyond = {"zeros": torch.zeros(2, 1, 9, dtype=f64), "replicate": u[:, :, -1], "periodic": u[:, :, 0]}
+    assert torch.equal(decomposition.merge(parts)[:, :, 7, :9], beyond[padding])
+    with pytest.raises(InputError, match="do not divide"):
+        Decomposition((2, 4)).split(u)
+
+
+def test_an_operator_on_a_padded_grid_gives_fields_of_the_given_sizes():
+    operator = stagger(time=1, padding="replicate", state={"psi": 1, "p": 1})
+    fields = {"psi": noise(2, 1, 7, 9), "p": noise(2, 1, 6, 8)}
+    assert {name: u.shape for name, u in operator(fields).items()} == {"psi": (2, 1, 7, 9), "p": (2, 1, 6, 8)}
+    assert operator.rollout(fields, 3)["p"].shape == (2, 4, 1, 6, 8)
+    with pytest.raises(InputError, match="Choose a padding"):
+        stagger(time=1, state={"psi": 1, "p": 1})(fields)
+
+
+@pytest.mark.parametrize("weights", ["subtask", "sub_grid", "shared"])
+def test_batched_and_one_by_one_agree(weights):
+    fields, results = {"w": noise(3, 2, 1, 8, 8)}, []
+    for execution in ("batched", "one_by_one"):
+        operator = stagger(weights=weights, execution=execution)
+        w = operator(fields)["w"]
+        gradients = torch.autograd.grad(w.square().sum(), list(operator.parameters()))
+        results.append([w, *gradients])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
+
+
+def test_every_subtask_sees_its_own_sub_grid_with_its_own_weights_and_nothing_else():
+    operator = stagger()
+    fields = {"w": noise(1, 2, 1, 8, 8)}
+    w = operator(fields)["w"]
+    for subtask, (p, q, k) in enumerate((p, q, k) for p in (0, 1) for q in (0, 1) for k in (0, 1)):
+        network, _ = operator.networks.single(subtask)
+        u = fields["w"][:, k, :, p::2, q::2]
+        torch.testing.assert_close(w[:, k, :, p::2, q::2], u + network(u), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("weights", ["subtask", "sub_grid", "shared"])
+def test_a_rollout_is_the_same_whole_in_parts_and_by_coarse_solvers(weights):
+    operator = stagger(weights=weights)
+    operator.gain.fill_(0.3)
+    operator.state_scale.fill_(2.0)
+    fields = {"w": noise(2, 2, 1, 8, 8)}
+    whole = operator.rollout(fields, 3)["w"]
+    assert torch.equal(whole[:, :2], fields["w"])
+    state = fields
+    for step in range(1, 4):
+        state = operator(state)
+        torch.testing.assert_close(whole[:, 2 * step : 2 * step + 2], state["w"], atol=1e-12, rtol=0)
+    part = operator.coarse_rollout(fields, 3, sub_grids=[3, 1], sequences=[1])["w"]
+    assert part.shape == (2, 1, 2, 4, 1, 4, 4)
+    torch.testing.assert_close(part[0, 0], whole[:, 1::2, :, 1::2, 1::2], atol=1e-12, rtol=0)
+    torch.testing.assert_close(part[1, 0], whole[:, 1::2, :, 0::2, 1::2], atol=1e-12, rtol=0)
+    alone = operator.coarse_solver(sub_grid=1, sequence=1).rollout(fields["w"][:, 1, :, 0::2, 1::2], 3)
+    torch.testing.assert_close(alone, part[1, 0], atol=1e-12, rtol=0)
+
+
+def test_inputs_are_those_of_the_predicted_frames():
+    operator = stagger(inputs={"g": 1}, weights="sub_grid")
+    fields = {"w": noise(2, 2, 1, 8, 8), "g": noise(2, 6, 1, 8, 8, seed=1)}
+    whole = operator.rollout(fields, 3)["w"]
+    state = fields["w"]
+    for step in range(3):
+        state = operator({"w": state, "g": fields["g"][:, 2 * step : 2 * step + 2]})["w"]
+        torch.testing.assert_close(whole[:, 2 * step + 2 : 2 * step + 4], state, atol=1e-12, rtol=0)
+    steady = {"w": fields["w"], "g": fields["g"][:1, 0]}
+    repeated = {"w": fields["w"], "g": steady["g"].expand(2, 6, 1, 8, 8)}
+    torch.testing.assert_close(operator.rollout(steady, 3)["w"], operator.rollout(repeated, 3)["w"], atol=1e-12, rtol=0)
+    solver = operator.coarse_solver(sub_grid=2, sequence=0)
+    alone = solver.rollout(fields["w"][:, 0, :, 1::2, 0::2], 3, steady["g"][..., 1::2, 0::2])
+    torch.testing.assert_close(alone, operator.coarse_rollout(steady, 3, [2], [0])["w"][0, 0], atol=1e-12, rtol=0)
+
+
+def test_where_the_state_is_held_it_stays_the_same_to_the_last_bit():
+    operator = stagger(held={"w": "free"})
+    free = torch.ones(1, 1, 8, 8, dtype=f64)
+    free[..., 0, :] = free[..., 3, 4] = 0
+    fields = {"w": noise(2, 2, 1, 8, 8), "free": free}
+    w = operator.rollout(fields, 4)["w"].unflatten(1, (5, 2))
+    stays = (w == w[:, :1]).all(1).all(0).all(0)[0]
+    assert torch.equal(stays, free[0, 0] == 0)
+
+
+@pytest.mark.parametrize(("dim", "space"), [(1, (4,)), (3, (2, 1, 2))])
+def test_one_and_three_dimensions(dim, space):
+    operator = stagger(space, 2, network=lambda in_channels, out_channels: Convolutions(in_channels, out_channels, dim=dim))
+    fields = {"w": noise(2, 2, 1, *[8] * dim)}
+    w = operator.rollout(fields, 2)["w"]
+    torch.testing.assert_close(w[:, 2:4], operator(fields)["w"], atol=1e-12, rtol=0)
+
+
+def test_scales_are_those_of_the_state_and_of_its_change_within_a_step():
+    operator = stagger()
+    first = noise(4, 2, 1, 8, 8)
+    w = torch.cat([first, 1.1 * first, 1.21 * first], 1)
+    operator.set_scales({"w": 7 * w})
+    torch.testing.assert_close(operator.state_scale, (7 * w).square().mean().sqrt().reshape(1, 1, 1))
+    expected = (0.1 * w[:, :4]).square().mean().sqrt() / w.square().mean().sqrt()
+    torch.testing.assert_close(operator.gain, expected.reshape(1, 1, 1))
+
+
+def test_rollouts_stay_bounded_whatever_the_weights_are():
+    operator = stagger(limit=5.0)
+    with torch.no_grad():
+        for parameter in operator.parameters():
+            parameter.mul_(30)
+    w = operator.rollout({"w": noise(1, 2, 1, 8, 8)}, 50)["w"]
+    assert bool(torch.isfinite(w).all())
+    assert w.abs().max() == 5.0
+
+
+def _on_one_of_two_processes(rank: int, folder: str, weights: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/{weights}", rank=rank, world_size=2)
+    results = _trained(weights, "processes")
+    torch.save(results, f"{folder}/{weights}{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _trained(weights: str, execution: str) -> list[torch.Tensor]:
+    """Weights after two steps of gradient descent through two blocks, and the last prediction."""
+    operator = stagger((3, 1), 2, weights=weights, execution=execution)
+    optimizer = torch.optim.SGD(operator.parameters(), lr=0.05)
+    first = noise(2, 2, 1, 6, 4).requires_grad_()
+    for _ in range(2):
+        once = operator({"w": first})
+        twice = operator(once)["w"]
+        optimizer.zero_grad()
+        (twice.square().mean() + once["w"].diff(dim=1).square().mean()).backward()
+        optimizer.step()
+    return [*(p.detach() for p in operator.parameters()), twice.detach(), first.grad]
+
+
+@pytest.mark.parametrize("weights", ["subtask", "shared"])
+def test_two_processes_train_as_one_does(tmp_path, weights):
+    mp.start_processes(_on_one_of_two_processes, (str(tmp_path), weights), nprocs=2, start_method="fork")
+    expected = _trained(weights, "batched")
+    for rank in range(2):
+        for a, b in zip(torch.load(tmp_path / f"{weights}{rank}.pt"), expected, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
+
+
+CONFIG = {
+    "_target_": "thalweg.operators.NeuralStagger",
+    "network": {"_target_": "torch.nn.Conv2d", "_partial_": True, "kernel_size": 3, "padding": 1},
+    "decomposition": {"_target_": "thalweg.operators.Decomposition", "space": [2, 2], "time": 2},
+    "state": {"w": 1},
+    "courant": {"_target_": "thalweg.operators.Courant", "dt": 0.01, "spacings": [0.1, 0.1], "speed": 5.0},
+}
+
+
+def test_a_saved_operator_is_the_same_when_loaded(tmp_path):
+    grids = Grids({"w": Grid((8, 8), periodic=True)})
+    operator = build_operator(CONFIG, grids)
+    fields = {"w": noise(2, 4, 1, 8, 8, dtype=torch.float32)}
+    operator.set_scales(fields)
+    save_operator(tmp_path, operator)
+    start = {"w": fields["w"][:, :2]}
+    assert torch.equal(load_operator(tmp_path, grids)(start)["w"], operator(start)["w"])
+    with pytest.raises(FingerprintError):
+        load_operator(tmp_path, Grids({"w": Grid((16, 16), periodic=True)}))
+
+
+def test_a_time_factor_that_violates_the_cfl_condition_is_refused():
+    courant = Courant(dt=0.01, spacings=(0.1, 0.1), speed=6.0)
+    assert courant.number(Decomposition((2, 2), 2)) == pytest.approx(0.6)
+    stagger((2, 2), 2, courant=courant)
+    with pytest.raises(InputError, match=r"time factor of 4 violates the CFL condition.*1\.2 cells"):
+        stagger((2, 2), 4, courant=courant)
+    stagger((2, 2), 4, courant=Courant(dt=0.01, spacings=(0.1, 0.1), speed=6.0, limit=2.0))
+
+
+def test_wrong_options_are_explained():
+    for space, time, padding in (((0, 2), 1, None), ((2, 2), 0, None), ((2, 2), 1, "reflect"), ((2, 2, 2, 2), 1, None)):
+        with pytest.raises(InputError):
+            Decomposition(space, time, padding)
+    for options in ({"weights": "tied"}, {"execution": "threads"}, {"limit": 0.0}, {"held": {"v": "free"}}, {"state": {}}):
+        with pytest.raises(InputError):
+            stagger(**options)
+    with pytest.raises(InputError, match="running statistics"):
+        stagger(network=lambda in_channels, out_channels: nn.Sequential(nn.BatchNorm2d(in_channels)))
+
+
+def test_wrong_fields_are_explained():
+    operator, w = stagger(), noise(2, 2, 1, 8, 8)
+    for fields, message in (
+        ({"u": w}, "needs the field 'w'"),
+        ({"w": w[:, 0]}, "2 frames|starts from 2"),
+        ({"w": w[:, :, :, :7]}, "do not divide"),
+        ({"w": w.float()}, "float32"),
+        ({"w": w.expand(2, 2, 3, 8, 8)}, "expected"),
+    ):
+        with pytest.raises(InputError, match=message):
+            operator(fields)
+    with pytest.raises(InputError, match="has no sub-grids"):
+        operator.coarse_rollout({"w": w}, 1, [4])
+    with pytest.raises(InputError, match="trajectories of more"):
+        operator.set_scales({"w": w})
+    with pytest.raises(InputError, match="keep the shape"):
+        stagger(network=lambda in_channels, out_channels: nn.Conv2d(in_channels, out_channels, 3))({"w": w})
