@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from ..fem.uniform_grid import Grids
+from ..fem.uniform_grid import Grid, Grids
 from ..storage import atomic, reading_hdf5
 from .shards import KIND, Shard, Spaces, h5_times, read_provenance, read_spaces, require_shards
 
@@ -76,7 +76,7 @@ def _fields(present: list[Shard], spaces: Spaces) -> dict[str, dict[str, Any]]:
                 now["maximum"] = max(now.get("maximum", -float("inf")), float(attrs["maximum"]))
     for entry in fields.values():
         space = spaces[entry["space"]]
-        entry["on"] = str(space) if isinstance(spaces, Grids) else str(getattr(space, "element", space.name))
+        entry["on"] = str(space if isinstance(space, Grid) else space.element)
     return fields
 
 

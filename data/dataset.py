@@ -24,7 +24,8 @@ from .shards import DISCRETIZATION, Spaces, described, field_spaces, fits, frame
 __all__ = ["DISCRETIZATION", "Dataset", "FieldDataset", "StreamedDataset", "field_spaces", "open_dataset", "shards"]
 
 Rows = Sequence[int] | Tensor | slice
-Item, Value = TypeVar("Item"), TypeVar("Value")
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 class Dataset(ABC):

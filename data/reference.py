@@ -151,10 +151,9 @@ class GridReference(Reference):
             batch = range(start, min(start + self.batch_size, samples.stop))
             parts.append(self._batch(batch, failed))
             advance(batch.stop - samples.start)
-        fields = {name: np.concatenate([part.fields[name] for part in parts]) for name in parts[0].fields}
-        parameters = {name: np.concatenate([part.parameters[name] for part in parts]) for name in parts[0].parameters}
-        self.spaces = {name: self.spaces[name] for name in fields}
-        return Samples(fields, parameters, failed)
+        made = _joined(parts)
+        self.spaces = {name: self.spaces[name] for name in made.fields}
+        return Samples(made.fields, made.parameters, failed)
 
     def _batch(self, samples: range, failed: list[FailedDraw]) -> Samples:
         """A batch at once; if it fails, halves of it, down to the sample that is to blame."""
@@ -166,7 +165,7 @@ class GridReference(Reference):
                 return self._again(samples.start, failed)
         middle = samples.start + len(samples) // 2
         halves = [self._batch(part, failed) for part in (range(samples.start, middle), range(middle, samples.stop))]
-        return Samples(*({name: np.concatenate([h[name] for h in pair]) for name in pair[0]} for pair in _transposed(halves)))
+        return _joined(halves)
 
     def _again(self, sample: int, failed: list[FailedDraw]) -> Samples:
         for attempt in range(1, self.attempts):
@@ -204,8 +203,10 @@ def sample_rng(seed: int, sample: int, attempt: int = 0) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence((seed, sample, attempt) if attempt else (seed, sample)))
 
 
-def _transposed(halves: Sequence[Samples]) -> tuple[list[dict[str, np.ndarray]], list[dict[str, np.ndarray]]]:
-    return [half.fields for half in halves], [half.parameters for half in halves]
+def _joined(parts: Sequence[Samples]) -> Samples:
+    """Samples of several batches, one after the other."""
+    fields = {name: np.concatenate([part.fields[name] for part in parts]) for name in parts[0].fields}
+    return Samples(fields, {name: np.concatenate([part.parameters[name] for part in parts]) for name in parts[0].parameters})
 
 
 def _dofs(function: Any) -> np.ndarray:

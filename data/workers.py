@@ -9,7 +9,8 @@ from ..errors import MissingPackageError
 
 _LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
 
-Result, Share = TypeVar("Result"), TypeVar("Share")
+Result = TypeVar("Result")
+Share = TypeVar("Share")
 
 
 class Workers:
