@@ -1,5 +1,7 @@
 """NeuralStagger's decomposition, its networks on one and several processes, its rollouts and its files."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -8,7 +10,7 @@ from torch import nn
 
 from thalweg.errors import FingerprintError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
-from thalweg.operators import Courant, Decomposition, NeuralStagger, build_operator, load_operator, save_operator
+from thalweg.operators import FNO, Courant, Decomposition, NeuralStagger, UNet, build_operator, load_operator, save_operator
 
 f64 = torch.float64
 
@@ -85,6 +87,25 @@ def test_batched_and_one_by_one_agree(weights):
         results.append([w, *gradients])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
+
+
+NETWORKS = {"unet": partial(UNet, width=4, levels=2), "fno": partial(FNO, modes=(3, 3), width=4, layers=2, projection=8)}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_published_networks_can_be_wrapped(network):
+    fields, results = {"w": noise(3, 2, 1, 16, 16)}, []
+    for execution in ("batched", "one_by_one"):
+        operator = stagger(network=NETWORKS[network], execution=execution)
+        trained = operator(fields)["w"]
+        gradients = torch.autograd.grad(trained.square().sum(), list(operator.parameters()))
+        operator.eval()
+        evaluated = operator(fields)["w"]
+        results.append([trained, evaluated, *gradients])
+        alone = operator.coarse_solver(sub_grid=3, sequence=0).eval()(fields["w"][:, 0, :, 1::2, 1::2])
+        torch.testing.assert_close(alone, evaluated[:, 0, :, 1::2, 1::2], atol=1e-12, rtol=0)
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-11, rtol=1e-11)
 
 
 def test_every_subtask_sees_its_own_sub_grid_with_its_own_weights_and_nothing_else():
@@ -239,8 +260,11 @@ def test_wrong_options_are_explained():
     for options in ({"weights": "tied"}, {"execution": "threads"}, {"limit": 0.0}, {"held": {"v": "free"}}, {"state": {}}):
         with pytest.raises(InputError):
             stagger(**options)
-    with pytest.raises(InputError, match="running statistics"):
-        stagger(network=lambda in_channels, out_channels: nn.Sequential(nn.BatchNorm2d(in_channels)))
+    with pytest.raises(InputError, match="Running statistics"):
+        stagger(network=UNet, execution="processes")
+    tied = nn.Conv2d(1, 1, 1)
+    with pytest.raises(InputError, match="one parameter in two places"):
+        stagger(network=lambda in_channels, out_channels: nn.Sequential(tied, tied))
 
 
 def test_wrong_fields_are_explained():

@@ -20,8 +20,8 @@ Execution = Literal["batched", "one_by_one", "processes"]
 class SubtaskNetworks(nn.Module):
     """One network a subtask: ``(subtasks, batch, in_channels, X, Y[, Z]) -> (subtasks, batch, out_channels, X, Y[, Z])``.
 
-    Every parameter of the network exists once for each set of weights, along a new first axis. Buffers, which must not
-    change during evaluation, are common to all.
+    Every parameter of the network exists once for each set of weights, along a new first axis, and so do the running statistics of
+    batch normalisation. Other buffers, which must not change during evaluation, are common to all.
 
     Args:
         network: from ``in_channels`` and ``out_channels`` to a network ``(batch, channel, x, y[, z]) -> same``; called once for each
@@ -35,7 +35,7 @@ class SubtaskNetworks(nn.Module):
             ``torchrun``, which all get all results and all gradients. Results do not depend on it.
 
     Raises:
-        InputError: unknown options, a network with running statistics or tied weights.
+        InputError: unknown options, a network with tied weights, or with running statistics on several processes.
     """
 
     def __init__(
@@ -68,6 +68,11 @@ class SubtaskNetworks(nn.Module):
         self.sequences = decomposition.time
         copies = [network(in_channels=in_channels, out_channels=out_channels) for _ in range(self.num_networks)]
         self.stacked = _stacked(copies)
+        self._values = [*dict(self.stacked.named_parameters()), *_running_statistics(self.stacked)]
+        if execution == "processes" and _running_statistics(self.stacked):
+            raise InputError(
+                "Running statistics are not shared among processes; use GroupNorm or LayerNorm instead of batch normalisation."
+            )
 
     @property
     def num_networks(self) -> int:
@@ -84,12 +89,12 @@ class SubtaskNetworks(nn.Module):
         if x.shape[0] != expected:
             raise InputError(f"There are {expected} subtasks, but {x.shape[0]} parts: {tuple(x.shape)}.")
         if subtasks is not None:
-            y = self._evaluate(x, subtasks, self._parameters_of_stack(), self.embedding)
+            y = self._evaluate(x, subtasks, self._stack(), self.embedding)
         elif self.execution == "processes":
             y = self._on_processes(x)
         else:
             everything = torch.arange(self.num_subtasks, device=x.device)
-            y = self._evaluate(x, everything, self._parameters_of_stack(), self.embedding)
+            y = self._evaluate(x, everything, self._stack(), self.embedding)
         if y.shape[:2] != x.shape[:2] or y.shape[3:] != x.shape[3:] or y.shape[2] != self.out_channels:
             raise InputError(
                 f"A network gave {tuple(y.shape[1:])} for {tuple(x.shape[1:])}; expected {self.out_channels} channels on the same grid. "
@@ -101,13 +106,15 @@ class SubtaskNetworks(nn.Module):
         """The network of one subtask by itself, a copy, and the code of its sub-grid if the weights are shared."""
         index = subtask // self.subtasks_each
         network = deepcopy(self.stacked)
-        for name, value in self._parameters_of_stack().items():
-            _set_parameter(network, name, value.detach()[index].clone())
+        for name, value in self._stack().items():
+            _replace(network, name, value.detach()[index].clone())
         code = None if self.embedding is None else self.embedding.detach()[subtask // self.sequences].clone()
         return network, code
 
-    def _parameters_of_stack(self) -> dict[str, Tensor]:
-        return dict(self.stacked.named_parameters())
+    def _stack(self) -> dict[str, Tensor]:
+        """All that exists once for each set of weights."""
+        values = dict(self.stacked.named_parameters()) | dict(self.stacked.named_buffers())
+        return {name: values[name] for name in self._values}
 
     def _evaluate(self, x: Tensor, subtasks: Tensor, parameters: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
         if embedding is not None:
@@ -140,25 +147,30 @@ class SubtaskNetworks(nn.Module):
         low, high = own_range(units)
         own = torch.arange(low * each, high * each, device=x.device)
         first, last = (0, 1) if alone else (low, high)
-        parameters = {name: Share.apply(p, first, last) for name, p in self._parameters_of_stack().items()}
+        parameters = {name: Share.apply(p, first, last) for name, p in self._stack().items()}
         embedding = None if self.embedding is None else Share.apply(self.embedding, 0, len(self.embedding))
         y = self._evaluate(Share.apply(x, low * each, high * each), own, parameters, embedding)
         return gathered(y, units, each)
 
 
 def _stacked(copies: list[nn.Module]) -> nn.Module:
-    """The first network with the parameters of all, stacked."""
+    """The first network with the parameters and running statistics of all, stacked."""
     first = copies[0]
-    if any(isinstance(part, _BatchNorm) and part.track_running_stats for part in first.modules()):
-        raise InputError("A network with running statistics cannot be stacked with others; use GroupNorm or LayerNorm instead.")
     if len(list(first.named_parameters(remove_duplicate=False))) != len(list(first.named_parameters())):
         raise InputError("The network uses one parameter in two places; its weights cannot be stacked.")
-    values = [dict(network.named_parameters()) for network in copies]
+    values = [dict(network.named_parameters()) | _running_statistics(network) for network in copies]
     for name in values[0]:
-        _set_parameter(first, name, torch.stack([v[name].detach() for v in values]))
+        _replace(first, name, torch.stack([v[name].detach() for v in values]))
     return first
 
 
-def _set_parameter(network: nn.Module, name: str, value: Tensor) -> None:
+def _running_statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Buffers that change during evaluation."""
+    owners = {name: part for name, part in network.named_modules() if isinstance(part, _BatchNorm) and part.track_running_stats}
+    return {f"{owner}.{leaf}" if owner else leaf: b for owner, part in owners.items() for leaf, b in part.named_buffers()}
+
+
+def _replace(network: nn.Module, name: str, value: Tensor) -> None:
     owner, _, leaf = name.rpartition(".")
-    setattr(network.get_submodule(owner), leaf, nn.Parameter(value))
+    part = network.get_submodule(owner)
+    setattr(part, leaf, nn.Parameter(value) if leaf in part._parameters else value)

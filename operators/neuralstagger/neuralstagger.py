@@ -31,8 +31,8 @@ class NeuralStagger(Operator):
         decomposition: into sub-grids and time sequences.
         state: channels of each field that is advanced.
         inputs: channels of each further field, at the frames that are predicted.
-        held: for a field of the state, the input that says where it moves: 1 there, 0 where it stays as it is, exactly (a stream function on
-            walls). It is not shown to the networks unless it is in ``inputs``, too.
+        held: for a field of the state, the input that says where it moves: 1 there, 0 where it stays as it is, exactly (a stream function
+            on walls). It is not shown to the networks unless it is in ``inputs``, too.
         weights, embedding, execution: see :class:`SubtaskNetworks`.
         limit: bound of the state in units of its scale; good values: 10 to 20.
         courant: the CFL condition to be met, if given.
@@ -62,11 +62,10 @@ class NeuralStagger(Operator):
         derived: nn.Module | None = None,
     ):
         super().__init__()
-        if not state or limit <= 0 or (unknown := set(held or {}) - set(state)):
+        if not state or limit <= 0 or set(held or {}) - set(state):
             raise InputError(
                 f"NeuralStagger needs a field to advance and a positive limit, and holds fields of the state only; got state "
                 f"{dict(state)}, limit {limit}, held {dict(held or {})}."
-                + (f" Unknown: {unknown}." if state and limit > 0 else "")
             )
         if courant is not None:
             courant.require(decomposition)
@@ -96,8 +95,8 @@ class NeuralStagger(Operator):
             u = self.frames.field(fields, name, channels)
             if u.dim() != dim + 3 or u.shape[1] <= s_t:
                 raise InputError(
-                    f"The scale of changes within {s_t} frames needs trajectories of more, (samples, time, channel, ...); field {name!r} has "
-                    f"shape {tuple(u.shape)}."
+                    f"The scale of changes within {s_t} frames needs trajectories of more, (samples, time, channel, ...); "
+                    f"field {name!r} has shape {tuple(u.shape)}."
                 )
             scale = _root_mean_square(u)
             scales += [scale] * channels

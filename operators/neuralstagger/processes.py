@@ -1,5 +1,6 @@
 """Parts of a tensor on the processes of ``torchrun``, with gradients that are whole on every process."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -49,12 +50,12 @@ class _Gather(torch.autograd.Function):
         size = dist.get_world_size()
         bounds = [units * rank // size * each for rank in range(size + 1)]
         ctx.range = (bounds[dist.get_rank()], bounds[dist.get_rank() + 1])
-        longest = max(high - low for low, high in zip(bounds, bounds[1:], strict=False))
+        longest = max(high - low for low, high in pairwise(bounds))
         padded = part.new_zeros(longest, *part.shape[1:])
         padded[: len(part)] = part
         parts = [torch.empty_like(padded) for _ in range(size)]
         dist.all_gather(parts, padded)
-        return torch.cat([p[: high - low] for p, low, high in zip(parts, bounds, bounds[1:], strict=False)])
+        return torch.cat([p[: high - low] for p, (low, high) in zip(parts, pairwise(bounds), strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
