@@ -62,8 +62,9 @@ def grid_evaluation(
     outside = np.flatnonzero(~inside)
     nearest = np.asarray(scipy.spatial.KDTree(space.points.cpu().double().numpy()).query(points[outside])[1], dtype=np.int64)
     scalar += scipy.sparse.csr_matrix((np.ones(len(outside)), (outside, nearest)), shape=scalar.shape)
-    matrix = scipy.sparse.csr_matrix(scipy.sparse.kron(scalar, np.eye(space.element.block_size)))
-    innermost = np.arange(matrix.shape[0]).reshape(len(points), -1).T.ravel()
+    block = space.element.block_size
+    matrix = scipy.sparse.csr_matrix(scipy.sparse.kron(scalar, np.eye(block)))
+    innermost = np.arange(len(points) * block).reshape(-1, block).T.ravel()
     return SparseMatrix(matrix[innermost], space.mass.val.dtype), torch.from_numpy(inside.reshape(shape))
 
 
@@ -95,7 +96,6 @@ def locate(space: Space, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _contains(xi: np.ndarray, cell_type: str) -> np.ndarray:
     """Whether reference coordinates ``(n, dim)`` lie in the reference cell."""
-    inside = (xi >= -ON_BOUNDARY).all(-1)
-    if cell_type in ("quadrilateral", "hexahedron"):
-        return inside & (xi <= 1 + ON_BOUNDARY).all(-1)
-    return inside & (xi.sum(-1) <= 1 + ON_BOUNDARY)
+    simplex = cell_type not in ("quadrilateral", "hexahedron")
+    highest = xi.sum(-1) if simplex else xi.max(-1)
+    return np.logical_and(xi.min(-1) >= -ON_BOUNDARY, highest <= 1 + ON_BOUNDARY)

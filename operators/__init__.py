@@ -1,10 +1,12 @@
 """Neural operators and the parts they are made of."""
 
 from .baselines import FNO, DeepONet, FactorizedFNO, GridOperator, MeshGraphNet, OnGrid, Transolver, UNet
+from .coarse import CoarseProcessor
 from .composed_decoders import ComposedDecoder, JointDecoder
 from .decoders import Decoder, DirichletDecoder, PlainDecoder, TransferDecoder
 from .encoders import (
     Encoder,
+    GeometryEncoder,
     GridEncoder,
     InterpolationEncoder,
     JointEncoder,
@@ -13,16 +15,19 @@ from .encoders import (
     ObservationEncoder,
     TraceEncoder,
 )
-from .files import build_operator, load_operator, load_weights, save_operator
+from .files import build_operator, load_operator, load_weights, operator_on, save_operator
+from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .multigrid import MultigridProcessor
 from .neuralstagger import CoarseSolver, Courant, Decomposition, NeuralStagger
 from .operator import Operator
+from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
 from .structured_decoders import CurlDecoder, IntegralDecoder, PositiveDecoder
 
 __all__ = [
     "FNO",
     "SPON",
+    "CoarseProcessor",
     "CoarseSolver",
     "ComposedDecoder",
     "Courant",
@@ -33,6 +38,7 @@ __all__ = [
     "DirichletDecoder",
     "Encoder",
     "FactorizedFNO",
+    "GeometryEncoder",
     "GridEncoder",
     "GridOperator",
     "IntegralDecoder",
@@ -41,6 +47,7 @@ __all__ = [
     "JointEncoder",
     "L2ProjectionEncoder",
     "MeshGraphNet",
+    "MessagePassingProcessor",
     "MomentEncoder",
     "MultigridProcessor",
     "NeuralStagger",
@@ -48,7 +55,9 @@ __all__ = [
     "OnGrid",
     "Operator",
     "PlainDecoder",
+    "PointwiseProcessor",
     "PositiveDecoder",
+    "SliceAttentionProcessor",
     "TraceEncoder",
     "TransferDecoder",
     "Transolver",
@@ -56,5 +65,6 @@ __all__ = [
     "build_operator",
     "load_operator",
     "load_weights",
+    "operator_on",
     "save_operator",
 ]
