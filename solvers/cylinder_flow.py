@@ -1,0 +1,168 @@
+"""Unsteady incompressible flow past a cylinder in a channel: vortex streets as trajectories, and the forces on the cylinder in time."""
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from ..errors import DivergedError, InputError
+from ..fem.firedrake import firedrake
+from .bdf2 import BDF2
+from .cylinder_channel import CENTRE, DIAMETER, HEIGHT, CylinderChannel
+from .force_history import ForceHistory
+from .navier_stokes import convection, measure, stokes, unsteady_residual
+from .problem import Problem
+
+
+class CylinderFlow(Problem):
+    """u_t − ν Δu + (u·∇)u + ∇p = 0, ∇·u = 0 in the DFG channel; u = g at the inflow, no slip at walls and cylinder, free outflow.
+
+    Inputs are the inflow velocity ``g``, whose size is also the Reynolds number, and the velocity ``u0`` at t = 0, which need not be
+    free of divergence: the first step projects it. Outputs are frames of the velocity ``u`` (quadratic) and the pressure ``p`` (linear)
+    at ``times``. With Reynolds numbers Ū D/ν above about 50, vortices are shed after some seconds; ``spin_up`` is the time before the first
+    frame. Random inflows are those of :class:`SteadyCylinderFlow`; random initial velocities are vortices in the wake, which choose the
+    phase of the shedding and bring it forward.
+
+    Exported forms, in ``z`` = (u, p) and ``u_t``, the time derivative of u: ``residual``, the balances of momentum and mass; ``force``, the
+    force on the cylinder in a direction ``w`` that is one at the cylinder's nodes (:meth:`CylinderChannel.unit_velocity`).
+
+    Benchmarks (Schäfer and Turek, 1996): the parabola of peak 1.5 m/s is 2D-2, Reynolds number 100; with ``period=16`` it is 2D-3.
+
+    Args:
+        mesh: mesh file with the boundary parts inflow, outflow, walls and cylinder, or the name of one that comes with thalweg.
+        viscosity: ν in m²/s.
+        peak: range of the random peaks of the inflow in m/s.
+        spin_up: time of the first frame in s, a multiple of the distance of frames.
+        duration: from the first frame to the last.
+        frames: their number.
+        dt: the largest time step; 5e-4 fits peaks of 1.5 on the default mesh.
+        halvings: how often a trajectory that blows up is started again with half the step.
+        period: of a factor sin(2πt/period) of the inflow; by default the inflow is constant.
+        refinements: how often the mesh is refined.
+    """
+
+    inputs = ("g", "u0")
+    outputs = ("u", "p")
+    dirichlet = CylinderChannel.boundary
+
+    def __init__(
+        self,
+        mesh: str = "cylinder_channel.msh",
+        viscosity: float = 1e-3,
+        peak: tuple[float, float] = (1.0, 1.5),
+        spin_up: float = 3.0,
+        duration: float = 1.0,
+        frames: int = 51,
+        dt: float = 5e-4,
+        halvings: int = 3,
+        period: float | None = None,
+        refinements: int = 0,
+    ):
+        self._interval = _frame_interval(spin_up, duration, frames, dt)
+        fd = firedrake()
+        self.channel = CylinderChannel(mesh, refinements)
+        V, Q, Z = self.channel.V, self.channel.Q, self.channel.Z
+        self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []
+        self.fields = {"g": "V", "u0": "V", "u": "V", "p": "Q"}
+        self.times = spin_up + np.linspace(0, duration, frames)
+        self.peak = (float(peak[0]), float(peak[1]))
+        self.dt, self.halvings, self.period = dt, halvings, period
+
+        self._g = fd.Function(V, name="g")
+        viscosity = fd.Constant(viscosity, name="viscosity")
+        self._stepper = BDF2(Z, viscosity, self.channel.conditions(self._g))
+        z, rate, self._w = self._stepper.z, self._stepper.rate, fd.Function(V, name="w")
+        self._directions = [self.channel.unit_velocity(i) for i in (0, 1)]
+        u, p = fd.split(z)
+        force = -(stokes(u, p, self._w, 0, viscosity) + fd.inner(rate + convection(u), self._w)) * measure(Z)
+        self.residual, self.forms = unsteady_residual(z, rate, viscosity), {"force": force}
+
+    def parabola(self, peak: float) -> Any:
+        """The inflow field with a parabolic profile of this peak."""
+        return self.channel.parabola(peak)
+
+    def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
+        g = self.channel.random_inflow(rng, self.peak)
+        return {"g": g, "u0": self._vortices(rng, float(np.abs(g.dat.data_ro).max()))}
+
+    def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        for halving in range(self.halvings + 1):
+            try:
+                return self._frames(inputs, self._step() / 2**halving)
+            except DivergedError as error:
+                failure = error
+        raise DivergedError(
+            f"{failure} So it did with larger steps, from {self._step():.3g} on. Lower the inflow, refine the mesh, or start from a "
+            "smaller dt=..."
+        )
+
+    def force_history(self, inputs: Mapping[str, Any], end: float, every: int = 10) -> ForceHistory:
+        """Drag, lift and pressure difference from rest at t = 0 or ``u0`` to ``end``, after every so many steps of ``dt``.
+
+        Raises:
+            DivergedError: the velocity blew up; there is no second attempt.
+        """
+        fd = firedrake()
+        mean = fd.assemble(inputs["g"][0] * fd.ds(domain=self.channel.mesh)) / HEIGHT
+        rows = []
+        for n, t in enumerate(self._march(inputs, self.dt, ceil(end / self.dt - 1e-9)), start=1):
+            if n % every == 0:
+                p = self._stepper.z.subfunctions[1]
+                rows.append((t, *(self._force(w) for w in self._directions), self.channel.pressure_difference(p)))
+        t, drag, lift, difference = np.array(rows).T
+        scale = 2 / (mean**2 * DIAMETER)
+        return ForceHistory(t, scale * drag, scale * lift, difference, shedding_unit=DIAMETER / mean)
+
+    def _force(self, direction: Any) -> float:
+        self._w.assign(direction)
+        return firedrake().assemble(self.forms["force"])
+
+    def _frames(self, inputs: Mapping[str, Any], dt: float) -> dict[str, list[Any]]:
+        every = round(self._interval / dt)
+        first, last = round(self.times[0] / dt), round(self.times[-1] / dt)
+        frames: dict[str, list[Any]] = {"u": [], "p": []}
+        for n, _ in enumerate(self._march(inputs, dt, last), start=1):
+            if n >= first and (n - first) % every == 0:
+                for name, part in zip(("u", "p"), self._stepper.z.subfunctions, strict=True):
+                    frames[name].append(part.copy(deepcopy=True))
+        return frames
+
+    def _march(self, inputs: Mapping[str, Any], dt: float, steps: int) -> Iterator[float]:
+        g = inputs["g"].dat.data_ro
+        u0 = inputs["u0"] if "u0" in inputs else firedrake().Function(self.channel.V)
+
+        def boundary(t: float) -> None:
+            self._g.dat.data_wo[...] = g if self.period is None else np.sin(2 * np.pi * t / self.period) * g
+
+        limit = 10 * max(np.abs(g).max(), np.abs(u0.dat.data_ro).max())
+        return self._stepper.march(u0, 0.0, dt, steps, boundary, limit)
+
+    def _step(self) -> float:
+        """The largest step up to ``dt`` that meets every frame."""
+        return self._interval / ceil(self._interval / self.dt - 1e-9)
+
+    def _vortices(self, rng: np.random.Generator, speed: float) -> Any:
+        """Three Gaussian vortices in the wake, of this order of speed: u = (∂ψ/∂y, −∂ψ/∂x), ψ = Σ a exp(−|x − c|²/2D²)."""
+        fd = firedrake()
+        x, y = fd.SpatialCoordinate(self.channel.mesh)
+        psi = 0
+        for strength, along, across in rng.uniform([-1, 2, -1], [1, 10, 1], (3, 3)):
+            cx, cy = CENTRE[0] + along * DIAMETER, CENTRE[1] + across * DIAMETER
+            psi += fd.Constant(strength * speed * DIAMETER) * fd.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * DIAMETER**2))
+        return fd.Function(self.channel.V).interpolate(fd.as_vector([psi.dx(1), -psi.dx(0)]))
+
+
+def _frame_interval(spin_up: float, duration: float, frames: int, dt: float) -> float:
+    if frames < 2 or not (spin_up > 0 and duration > 0 and dt > 0):
+        raise InputError(
+            f"A trajectory needs two frames or more and a positive spin_up, duration and dt, not frames={frames}, spin_up={spin_up}, "
+            f"duration={duration} and dt={dt}."
+        )
+    interval = duration / (frames - 1)
+    if abs(spin_up / interval - round(spin_up / interval)) > 1e-6:
+        raise InputError(
+            f"spin_up={spin_up} is no multiple of the distance of frames, duration / (frames - 1) = {interval:.6g}, so no constant time "
+            "step meets all frames. Change one of the three."
+        )
+    return interval
