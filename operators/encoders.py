@@ -186,6 +186,35 @@ class TraceEncoder(Encoder):
         return torch.where(self.mask, self.channels(self.name, self.field(fields, self.name)), 0)
 
 
+class GeometryEncoder(Encoder):
+    """What a mesh says of its nodes: one at the nodes of each tag and zero elsewhere, and coordinates if wanted. Fields are not read.
+
+    Args:
+        space: the processor's space.
+        tags: boundary parts, a channel each.
+        coordinates: whether coordinates are channels, too; without them an operator commutes with translations.
+    """
+
+    geometry: Tensor
+
+    def __init__(self, space: Space, tags: Iterable[str] = (WHOLE_BOUNDARY,), coordinates: bool = False):
+        super().__init__()
+        self.space = space
+        indicators = torch.zeros(0, space.num_nodes)
+        for tag in tags:
+            row = torch.zeros(1, space.num_nodes)
+            row[0, space.boundary_nodes(tag).cpu()] = 1
+            indicators = torch.cat([indicators, row])
+        channels = torch.cat([indicators, space.points.cpu().T.to(indicators)]) if coordinates else indicators
+        if not len(channels):
+            raise InputError("A GeometryEncoder needs tags or coordinates=True.")
+        self.register_buffer("geometry", channels.to(space.mass.val), persistent=False)
+        self.num_channels = len(channels)
+
+    def forward(self, fields: Fields) -> Tensor:
+        return self.geometry.expand(len(next(iter(fields.values()))), -1, -1)
+
+
 class JointEncoder(Encoder):
     """The channels of several encoders of one space, one after the other."""
 

@@ -95,6 +95,25 @@ def load_operator(folder: str | os.PathLike, disc: Discretization) -> Operator:
     return operator
 
 
+def operator_on(operator: Operator, disc: Discretization) -> Operator:
+    """The same operator on another discretization: rebuilt there, sharing these weights, so that training one trains the other.
+
+    Raises:
+        InputError: the operator was put together by hand, or its weights belong to one mesh.
+    """
+    if operator.config is None:
+        raise InputError("The operator was put together by hand, so it cannot be rebuilt. Make it by build_operator.")
+    twin = build_operator(operator.config, disc)
+    if differences := _differences(twin.state_dict(), operator.state_dict()):
+        raise InputError(f"The operator's weights belong to its mesh: {'; '.join(differences[:3])}.")
+    modules = dict(operator.named_modules())
+    for path, module in twin.named_modules():
+        for kind in ("_parameters", "_buffers"):
+            own, shared = getattr(module, kind), getattr(modules[path], kind)
+            own.update({name: shared[name] for name in own if name not in module._non_persistent_buffers_set})
+    return twin.train(operator.training)
+
+
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     rows = [f"{name} is missing" for name in expected if name not in found]
     rows += [f"{name} is not a weight of this operator" for name in found if name not in expected]
