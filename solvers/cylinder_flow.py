@@ -87,15 +87,15 @@ class CylinderFlow(Problem):
         return {"g": g, "u0": self._vortices(rng, float(np.abs(g.dat.data_ro).max()))}
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        step, failure = self._step(), None
         for halving in range(self.halvings + 1):
             try:
-                return self._frames(inputs, self._step() / 2**halving)
+                return self._frames(inputs, step / 2**halving)
             except DivergedError as error:
                 failure = error
         raise DivergedError(
-            f"{failure} So it did with larger steps, from {self._step():.3g} on. Lower the inflow, refine the mesh, or start from a "
-            "smaller dt=..."
-        )
+            f"{failure} So it did with larger steps, from {step:.3g} on. Lower the inflow, refine the mesh, or start from a smaller dt=..."
+        ) from failure
 
     def force_history(self, inputs: Mapping[str, Any], end: float, every: int = 10) -> ForceHistory:
         """Drag, lift and pressure difference from rest at t = 0 or ``u0`` to ``end``, after every so many steps of ``dt``.
@@ -146,10 +146,12 @@ class CylinderFlow(Problem):
         """Three Gaussian vortices in the wake, of this order of speed: u = (∂ψ/∂y, −∂ψ/∂x), ψ = Σ a exp(−|x − c|²/2D²)."""
         fd = firedrake()
         x, y = fd.SpatialCoordinate(self.channel.mesh)
-        psi = 0
+        vortices = []
         for strength, along, across in rng.uniform([-1, 2, -1], [1, 10, 1], (3, 3)):
             cx, cy = CENTRE[0] + along * DIAMETER, CENTRE[1] + across * DIAMETER
-            psi += fd.Constant(strength * speed * DIAMETER) * fd.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * DIAMETER**2))
+            amplitude = fd.Constant(strength * speed * DIAMETER)
+            vortices.append(amplitude * fd.exp(-((x - fd.Constant(cx)) ** 2 + (y - fd.Constant(cy)) ** 2) / (2 * DIAMETER**2)))
+        psi: Any = sum(vortices)
         return fd.Function(self.channel.V).interpolate(fd.as_vector([psi.dx(1), -psi.dx(0)]))
 
 

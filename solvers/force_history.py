@@ -23,8 +23,9 @@ class ForceHistory:
     def after(self, start: float) -> "ForceHistory":
         """The part from a time on."""
         late = self.times >= start - 1e-12
-        arrays = (self.times, self.drag, self.lift, self.pressure_difference)
-        return ForceHistory(*(array[late] for array in arrays), self.shedding_unit)
+        return ForceHistory(
+            self.times[late], self.drag[late], self.lift[late], self.pressure_difference[late], self.shedding_unit
+        )
 
     def strouhal_number(self) -> float:
         """D / (U T), with the mean period T between the upward zeros of the lift minus its mean.
