@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..fem import mesh_hierarchy, read_mesh
 from ..fem.firedrake import firedrake
-from .problem import Problem, lagrange_hierarchy, markers, resolve_mesh, solve_or_explain
+from .domains import domain
+from .problem import Problem, lagrange_hierarchy, markers, solve_or_explain
 from .random_field import MaternField
 
 
@@ -18,9 +18,10 @@ class Poisson(Problem):
     ``u``. Both inputs are Matérn fields drawn on the mesh. All live in ``V``, Lagrange elements of the given degree.
 
     Args:
-        mesh: mesh file, or the name of one that comes with thalweg.
+        mesh: mesh file, the name of one that comes with thalweg, or the number of cells along each side of the unit square, whose sides
+            are called left, right, bottom and top.
         dirichlet: tags of the boundary parts that carry g.
-        refinements: how often the mesh of the file is refined; its levels carry the multigrid hierarchy.
+        refinements: how often that mesh is refined; its levels carry the multigrid hierarchy.
         source, boundary: ``length``, ``smoothness`` and ``deviation`` of the random f and g (see :class:`MaternField`).
     """
 
@@ -29,7 +30,7 @@ class Poisson(Problem):
 
     def __init__(
         self,
-        mesh: str,
+        mesh: str | int,
         dirichlet: Iterable[str],
         degree: int = 2,
         refinements: int = 1,
@@ -37,7 +38,7 @@ class Poisson(Problem):
         boundary: Mapping[str, float] | None = None,
     ):
         fd = firedrake()
-        meshes = mesh_hierarchy(read_mesh(resolve_mesh(mesh)), refinements)
+        meshes = domain(mesh, refinements)
         self.spaces, self.transfers = lagrange_hierarchy(meshes, degree)
         self.fields = dict.fromkeys(("f", "g", "u"), "V")
         self.dirichlet = tuple(dirichlet)
