@@ -1,0 +1,192 @@
+"""Residuals of flows on grids are those of their reference solvers, potentials are solenoidal, and training needs no data."""
+
+import pytest
+import torch
+
+from thalweg.errors import DivergedError, InputError
+from thalweg.solvers.grid import (
+    FreeSlip,
+    Outflow,
+    PeriodicField,
+    StaggeredFlow,
+    VorticityEquation,
+    Wall,
+    diagonal_forcing,
+    taylor_green,
+)
+from thalweg.solvers.grid.potentials import curl, open_faces, potential_of, surrounded, velocity_of
+from thalweg.solvers.grid.residuals import SCHEMES, StaggeredResidual, VorticityResidual
+
+f64 = torch.float64
+
+BOXES = {
+    "periodic": {},
+    "cavity": {"x0": Wall(), "x1": Wall(), "y0": Wall(), "y1": Wall(tangential=1.0)},
+    "channel": {"x0": Wall(normal=1.0), "x1": Outflow(), "y0": Wall(), "y1": FreeSlip()},
+    "strip": {"y0": FreeSlip(), "y1": Wall()},
+}
+CELLS, LENGTHS = (12, 10), (1.0, 2.0)
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = f64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def periodic_axes(box: str) -> tuple[bool, bool]:
+    return ("x0" not in BOXES[box], "y0" not in BOXES[box])
+
+
+def vertices(box: str) -> tuple[int, ...]:
+    return tuple(n if wraps else n + 1 for n, wraps in zip(CELLS, periodic_axes(box), strict=True))
+
+
+def stream_function_noise(box: str, batch: int = 2) -> torch.Tensor:
+    return 0.1 * noise(batch, 1, *vertices(box))
+
+
+def flow(box: str, **options) -> StaggeredFlow:
+    return StaggeredFlow(CELLS, LENGTHS, viscosity=0.02, sides=BOXES[box], dtype=f64, **options)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_the_curl_of_any_stream_function_is_solenoidal_to_rounding(box):
+    equations = flow(box)
+    u, v = velocity_of((stream_function_noise(box),), equations.spacings, periodic_axes(box))
+    assert (u.shape, v.shape) == ((2, 1, 13, 10), (2, 1, 12, 11))
+    assert u.abs().max() > 0.1
+    assert equations.divergence((u, v)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("periodic", [(True, True, True), (False, True, False)])
+def test_the_curl_of_any_vector_potential_is_solenoidal_to_rounding(periodic):
+    cells, spacings = (4, 6, 5), (0.5, 1.0, 2.0)
+    points = [n if wraps else n + 1 for n, wraps in zip(cells, periodic, strict=True)]
+    shapes = [[n if axis == other else m for other, (n, m) in enumerate(zip(cells, points, strict=True))] for axis in range(3)]
+    u = velocity_of(tuple(noise(2, 1, *shape, seed=i) for i, shape in enumerate(shapes)), spacings, periodic)
+    assert [tuple(w.shape[2:]) for w in u] == [(5, 6, 5), (4, 7, 5), (4, 6, 6)]
+    assert sum(w.diff(dim=axis - 3) / h for axis, (w, h) in enumerate(zip(u, spacings, strict=True))).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_solenoidal_velocities_have_potentials_and_gradients_have_no_curl(box):
+    equations, periodic = flow(box), periodic_axes(box)
+    u = velocity_of((stream_function_noise(box),), equations.spacings, periodic)
+    (psi,) = potential_of(u, equations.spacings, periodic)
+    for a, b in zip(velocity_of((psi,), equations.spacings, periodic), u, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+    p = noise(1, 1, 14, 12)
+    p[..., 0, :], p[..., -1, :], p[..., 0], p[..., -1] = p[..., -2, :], p[..., 1, :], p[..., -2], p[..., 1]
+    gradient = p.diff(dim=-2)[..., 1:-1] / equations.spacings[0], p.diff(dim=-1)[..., 1:-1, :] / equations.spacings[1]
+    assert curl(gradient, equations.spacings, periodic)[0].abs().max() < 1e-11
+
+
+def test_three_dimensional_potentials_invert_the_curl_in_a_periodic_box():
+    spacings, periodic = (0.5, 1.0, 2.0), (True,) * 3
+    u = velocity_of(tuple(noise(1, 1, 4, 6, 5, seed=i) for i in range(3)), spacings, periodic)
+    again = velocity_of(potential_of(u, spacings, periodic), spacings, periodic)
+    for a, b in zip(again, u, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+    with pytest.raises(InputError, match="no potential"):
+        potential_of((u[0] + 1, *u[1:]), spacings, periodic)
+
+
+def test_around_obstacles_open_faces_and_their_vertices_are_those_without_solid_beside_them():
+    solid = torch.zeros(1, 1, 6, 6)
+    solid[..., 2, 3] = 1
+    across_x, across_y = open_faces(solid, (False, False))
+    assert (across_x == 0).nonzero()[:, 2:].tolist() == [[2, 3], [3, 3]]
+    assert (across_y == 0).nonzero()[:, 2:].tolist() == [[2, 3], [2, 4]]
+    (around,) = surrounded((across_x, across_y), (False, False))
+    assert around.shape[2:] == (5, 5)
+    assert (around == 0).nonzero()[:, 2:].tolist() == [[1, 2], [1, 3], [2, 2], [2, 3]]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_step_of_the_vorticity_solver_has_no_residual(scheme):
+    equation = VorticityEquation((16, 24), viscosity=1e-3, forcing=diagonal_forcing((16, 24)), dtype=f64)
+    residual = VorticityResidual(equation, 0.02, scheme)
+    before = 10 * PeriodicField((16, 24), alpha=2.5, tau=3).sample(0, range(2), dtype=f64)
+    after = residual.step(before)
+    assert (after - before).abs().max() > 0.01
+    assert residual(before, after).abs().max() < 1e-10
+    assert residual(before, before).abs().max() > 0.01
+
+
+def test_the_vorticity_schemes_approach_the_solution_with_their_orders():
+    equation = VorticityEquation((16, 16), viscosity=1e-3, forcing=diagonal_forcing((16, 16)), dtype=f64)
+    first = 10 * PeriodicField((16, 16), alpha=2.5, tau=3).sample(0, range(1), dtype=f64)
+    exact = equation.solve(first, 0.16, 1, dt=1e-3)
+    for scheme, order in (("explicit", 1), ("midpoint", 2), ("implicit", 1)):
+        errors = []
+        for steps in (8, 16):
+            residual, w = VorticityResidual(equation, 0.16 / steps, scheme), exact[:, 0]
+            for _ in range(steps):
+                w = residual.step(w)
+            errors.append((w - exact[:, 1]).abs().max())
+        assert (errors[0] / errors[1]).log2() == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("obstacle", [False, True])
+@pytest.mark.parametrize("box", BOXES)
+def test_a_step_of_the_staggered_solver_has_no_residual(box, obstacle):
+    solid = torch.zeros(CELLS, dtype=torch.bool)
+    solid[3:6, 4:7] = True
+    equations = flow(box, solid=solid if obstacle else None, tolerance=1e-13)
+    before = equations.project(velocity_of((stream_function_noise(box),), equations.spacings, periodic_axes(box)))
+    for scheme in SCHEMES:
+        for pressure in ("curl", "projection"):
+            residual = StaggeredResidual(equations, 0.01, scheme, pressure, solid if obstacle else None)
+            after = residual.step(before)
+            parts = residual(before, after)
+            assert max((a - b).abs().max() for a, b in zip(after, before, strict=True)) > 1e-3
+            assert max(part.abs().max() for part in parts) < 1e-10
+            assert max(part.abs().max() for part in residual(before, before)) > 1e-3
+
+
+@pytest.mark.parametrize("box", ["cavity", "channel"])
+def test_with_the_solvers_pressure_the_momentum_residual_is_zero(box):
+    equations = flow(box)
+    before = equations.project(equations.at_rest(1))
+    residual = StaggeredResidual(equations, 0.01, "midpoint", "field")
+    after = residual.step(before)
+    p = torch.zeros(1, 1, *CELLS, dtype=f64, requires_grad=True)
+
+    def size(pressure: torch.Tensor) -> torch.Tensor:
+        return sum((r**2).sum() for r in residual(before, after, pressure))
+
+    n = p.numel()
+    H = torch.autograd.functional.hessian(size, p).reshape(n, n)
+    (g,) = torch.autograd.grad(size(p), p)
+    pressure = -(torch.linalg.pinv(H, hermitian=True, rtol=1e-12) @ g.flatten()).reshape(p.shape)
+    assert size(p) > 1e-8
+    assert size(pressure) < 1e-20
+
+
+def test_obstacles_of_samples_give_the_residual_of_flows_with_these_obstacles():
+    solid = torch.zeros(2, 1, *CELLS, dtype=torch.bool)
+    solid[0, 0, 3:6, 4:7] = solid[1, 0, 7:9, 2:5] = True
+    before = velocity_of((stream_function_noise("channel"),), flow("channel").spacings, (False, False))
+    after = velocity_of((stream_function_noise("channel").flip(-1),), flow("channel").spacings, (False, False))
+    together = StaggeredResidual(flow("channel"), 0.01)(before, after, solid=solid)
+    for i in range(2):
+        one = StaggeredResidual(flow("channel"), 0.01, solid=solid[i, 0])
+        alone = one([w[i : i + 1] for w in before], [w[i : i + 1] for w in after])
+        torch.testing.assert_close(together[0][i : i + 1], alone[0])
+
+
+def test_wrong_schemes_steps_and_pressures_are_explained():
+    equation = VorticityEquation((16, 16), viscosity=1e-3, dtype=f64)
+    for scheme, dt in (("leapfrog", 0.1), ("midpoint", 0.0)):
+        with pytest.raises(InputError, match=r"scheme|positive"):
+            VorticityResidual(equation, dt, scheme)
+        with pytest.raises(InputError, match=r"scheme|positive"):
+            StaggeredResidual(flow("cavity"), dt, scheme)
+    with pytest.raises(InputError, match="treatment"):
+        StaggeredResidual(flow("cavity"), 0.1, pressure="none")
+    rest = flow("cavity").at_rest(1)
+    with pytest.raises(InputError, match="no pressure was given"):
+        StaggeredResidual(flow("cavity"), 0.1, pressure="field")(rest, rest)
+    with pytest.raises(InputError, match="no projection"):
+        StaggeredResidual(flow("cavity"), 0.1, pressure="projection")(rest, rest, solid=torch.zeros(1, 1, *CELLS))
+    with pytest.raises(DivergedError, match="smaller dt"):
+        VorticityResidual(equation, 50.0).step(100 * taylor_green((16, 16), (1.0, 1.0))[None, None] + noise(1, 1, 16, 16))
