@@ -1,8 +1,35 @@
 """Data sets of fields: their file format, generation, reading, and the import of data made elsewhere."""
 
+from .card import read_card
 from .dataset import Dataset, FieldDataset, StreamedDataset, open_dataset
+from .formats import read_pdebench, read_well, write_well
 from .generation import generate
+from .normalisation import Moments, Normaliser, load_moments, moments, save_moments
+from .scattered import at_nodes, read_pvd, scattered, vtu_series
 from .shards import read_spaces
+from .storing import FieldArrays
 from .windows import TimeWindows
 
-__all__ = ["Dataset", "FieldDataset", "StreamedDataset", "TimeWindows", "generate", "open_dataset", "read_spaces"]
+__all__ = [
+    "Dataset",
+    "FieldArrays",
+    "FieldDataset",
+    "Moments",
+    "Normaliser",
+    "StreamedDataset",
+    "TimeWindows",
+    "at_nodes",
+    "generate",
+    "load_moments",
+    "moments",
+    "open_dataset",
+    "read_card",
+    "read_pdebench",
+    "read_pvd",
+    "read_spaces",
+    "read_well",
+    "save_moments",
+    "scattered",
+    "vtu_series",
+    "write_well",
+]

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import InputError
-from ..fem.uniform_grid import Grid, Grids
+from ..fem.uniform_grid import Grids
 from ..storage import atomic
 from .dataset import FieldDataset
 from .shards import require_shards
@@ -65,18 +65,20 @@ def _draw_grids(data: FieldDataset, path: Path) -> None:
 
     panels = _panels(data)
     columns = len(panels) // len(data)
-    figure = Figure(figsize=(2.6 * columns, 2.4 * len(data)), layout="constrained")
+    assert isinstance(data.discretization, Grids)
+    boxes = [data.discretization[name].lengths for name in data.spaces.values()]
+    aspect = max(box[1] / box[0] if len(box) > 1 else 1.0 for box in boxes)
+    figure = Figure(figsize=(2.8 * columns, (2.1 * min(aspect, 2.0) + 0.5) * len(data)), layout="constrained")
     FigureCanvasAgg(figure)
     for ax, (title, (name, values)) in zip(figure.subplots(len(data), columns, squeeze=False).flat, panels.items(), strict=True):
         grid = data.discretization[name]
-        assert isinstance(grid, Grid)
         shown = values[0] if len(values) == 1 else values.square().sum(0).sqrt()
         if grid.dim == 1:
             ax.plot(grid.axes()[0], shown)
         else:
             middle = shown if grid.dim == 2 else shown[..., shown.shape[-1] // 2]
             image = ax.imshow(middle.T, origin="lower", extent=(0, grid.lengths[0], 0, grid.lengths[1]))
-            figure.colorbar(image, ax=ax, shrink=0.8)
+            figure.colorbar(image, ax=ax, aspect=15).ax.tick_params(labelsize=7)
         ax.set_title(title, fontsize=8)
         ax.tick_params(labelsize=7)
     with atomic(path) as partial:
