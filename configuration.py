@@ -10,6 +10,7 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .fem import Discretization
+    from .fem.uniform_grid import Grids
 
 #: Nodes that stand for parts of the discretization.
 _REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
@@ -23,7 +24,7 @@ _REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def build(config: Any, disc: "Discretization | None" = None) -> Any:
+def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
     """Make what a configuration describes: ``{"_target_": "thalweg.operators.SPON", "encoder": {...}, ...}``.
 
     ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the call

@@ -8,15 +8,19 @@ from rich.table import Table
 
 from ..storage import atomic
 from ..training import MetricsLog, evaluate
+from ..training.evaluation import Result
 from .run import Run
 
+#: Frames of an error over time that a table shows.
+_SHOWN = 5
 
-def run(config: DictConfig) -> dict[str, float | int]:
+
+def run(config: DictConfig) -> Result:
     """Evaluate and write ``metrics.json`` into the run's folder."""
     trained = Run(config.run, config.device)
     disc = trained.discretization()
     data = trained.data(config.split, disc)
-    result = evaluate(trained.operator(disc), data, trained.metrics(), config.batch_size)
+    result = evaluate(trained.operator(disc), data, trained.metrics(), config.batch_size, trained.objective(disc))
     if rows := MetricsLog(trained.folder / "metrics.jsonl").rows():
         result["seconds_train"] = rows[-1]["seconds"]
     with atomic(trained.folder / "metrics.json") as partial:
@@ -25,8 +29,16 @@ def run(config: DictConfig) -> dict[str, float | int]:
     return result
 
 
-def _print(result: dict[str, float | int], title: str) -> None:
+def _print(result: Result, title: str) -> None:
     table = Table("metric", "value", title=title)
     for name, value in result.items():
-        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        table.add_row(name, shown(value))
     Console().print(table)
+
+
+def shown(value: float | list[float]) -> str:
+    """Four digits of a number; of an error over time, those of a few frames from the first to the last."""
+    if isinstance(value, list):
+        chosen = sorted({round(i * (len(value) - 1) / (_SHOWN - 1)) for i in range(_SHOWN)})
+        return ", ".join(f"{i + 1}: {value[i]:.4g}" for i in chosen)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

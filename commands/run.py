@@ -8,14 +8,15 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from ..configuration import build
-from ..data import FieldDataset
-from ..data.dataset import DISCRETIZATION, field_spaces
+from ..data import Dataset, open_dataset
+from ..data.dataset import field_spaces
+from ..data.shards import Spaces, read_spaces
 from ..errors import FileError, InputError
-from ..fem import Discretization, load
 from ..operators import Operator, load_operator
 from ..operators.files import read_identity
 from ..storage import atomic
 from ..training import Checkpoints, Metric
+from ..training.objectives import Objective
 
 CONFIG = "config.yaml"
 
@@ -33,13 +34,13 @@ class Run:
         self.config = read_config(self.folder)
         self.checkpoint = Checkpoints(self.folder / "checkpoints").best()
 
-    def operator(self, disc: Discretization) -> Operator:
+    def operator(self, disc: Spaces) -> Operator:
         """The operator of the best checkpoint."""
         return load_operator(self.checkpoint, disc).to(self.device)
 
-    def discretization(self, dtype: torch.dtype = torch.float32) -> Discretization:
-        """The discretization the operator was trained on."""
-        disc = load(Path(self.config.data.folder) / DISCRETIZATION, dtype=dtype)
+    def discretization(self, dtype: torch.dtype = torch.float32) -> Spaces:
+        """The discretization, or the grids, the operator was trained on."""
+        disc = read_spaces(Path(self.config.data.folder), dtype)
         disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
         return disc.to(self.device)
 
@@ -47,21 +48,31 @@ class Run:
         """The space of each field in the data."""
         return field_spaces(self.config.data.folder)
 
-    def sample(self, number: int, disc: Discretization) -> dict[str, Tensor]:
+    def sample(self, number: int, disc: Spaces) -> dict[str, Tensor]:
         """One test sample as a batch of one."""
         data = self.data("test", disc)
         if not 0 <= number < len(data):
             raise InputError(f"There is no test sample {number}; there are samples 0 to {len(data) - 1}.")
         return data.batch(slice(number, number + 1))
 
-    def data(self, split: str, disc: Discretization) -> FieldDataset:
+    def data(self, split: str, disc: Spaces) -> Dataset:
         """One split of the data the run was configured with."""
-        return FieldDataset(self.config.data.folder, split_range(self.config, split), disc).to(self.device)
+        return open_dataset(self.config.data.folder, split_range(self.config, split), disc).to(self.device)
 
     def metrics(self) -> dict[str, Metric]:
         """The configured metrics in float64."""
         nodes = OmegaConf.to_container(self.config.training.metrics, resolve=True)
         return build(nodes, self.discretization(torch.float64))
+
+    def objective(self, disc: Spaces) -> Objective:
+        """How the operator was applied in training, and is to be judged: once, or unrolled along trajectories."""
+        training = OmegaConf.to_container(self.config.training, resolve=True)
+        assert isinstance(training, dict)
+        node = training.get("objective")
+        if node is None:
+            return Objective()
+        objective = build(node, disc)
+        return objective(build(training["loss"], disc)) if node.get("_partial_") else objective
 
 
 def split_range(config: DictConfig, split: str) -> range:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..configuration import build
 from ..errors import FileError, InputError
 from ..fem import Discretization
+from ..fem.uniform_grid import Grids
 from ..storage import atomic
 from .operator import Operator
 
@@ -19,7 +20,7 @@ WEIGHTS = "weights.safetensors"
 CONFIG = "operator.json"
 
 
-def build_operator(config: Mapping, disc: Discretization) -> Operator:
+def build_operator(config: Mapping, disc: Discretization | Grids) -> Operator:
     """The operator that a configuration describes; it knows its configuration and the discretization's fingerprint.
 
     Raises:
@@ -75,7 +76,7 @@ def load_weights(folder: str | os.PathLike, operator: nn.Module) -> None:
     operator.load_state_dict(weights)
 
 
-def load_operator(folder: str | os.PathLike, disc: Discretization) -> Operator:
+def load_operator(folder: str | os.PathLike, disc: Discretization | Grids) -> Operator:
     """Rebuild a saved operator on its discretization.
 
     Raises:
@@ -95,7 +96,7 @@ def load_operator(folder: str | os.PathLike, disc: Discretization) -> Operator:
     return operator
 
 
-def operator_on(operator: Operator, disc: Discretization) -> Operator:
+def operator_on(operator: Operator, disc: Discretization | Grids) -> Operator:
     """The same operator on another discretization: rebuilt there, sharing these weights, so that training one trains the other.
 
     Raises:

@@ -1,0 +1,28 @@
+"""Metrics in the true norms, of structure, of scales, of rollouts and of quantities of interest; each also serves as a loss."""
+
+from .conservation import DivergenceNorm, IntegralError, MassDefect
+from .functionals import FunctionalError
+from .metric import Metric, accumulate, finish, merge
+from .norms import BoundaryError, BoundaryErrors, MaximumError, RelativeNorm
+from .spectra import SpectralError
+from .trajectories import DecorrelationTime, ErrorOverTime
+from .variance import VRMSE
+
+__all__ = [
+    "VRMSE",
+    "BoundaryError",
+    "BoundaryErrors",
+    "DecorrelationTime",
+    "DivergenceNorm",
+    "ErrorOverTime",
+    "FunctionalError",
+    "IntegralError",
+    "MassDefect",
+    "MaximumError",
+    "Metric",
+    "RelativeNorm",
+    "SpectralError",
+    "accumulate",
+    "finish",
+    "merge",
+]
