@@ -9,10 +9,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..allocator import keep_freed_memory
 from ..configuration import build
-from ..data import FieldDataset
+from ..data import open_dataset
 from ..errors import InputError
-from ..operators import build_operator
-from ..training import Checkpoints, MetricsLog, Settings, Trainer
+from ..operators import Operator, build_operator, load_weights
+from ..operators.files import WEIGHTS
+from ..training import (
+    Checkpoints,
+    MetricsLog,
+    Processes,
+    Settings,
+    Trainer,
+    deterministic,
+    environment,
+    processes,
+    record_environment,
+)
+from ..training.schedule import has_end
 from .run import choose_device, read_config, split_range, write_config
 
 log = logging.getLogger("thalweg")
@@ -23,7 +35,9 @@ _MAY_CHANGE = {
     "overwrite",
     "folder",
     "device",
+    "init",
     "training.loop.checkpoint_every",
+    "training.logs",
     "data.folder",
     "data.samples_per_shard",
 }
@@ -31,43 +45,66 @@ _MAY_CHANGE = {
 
 def run(config: DictConfig) -> float:
     """Train as configured; returns the best validation metric, for sweeps."""
+    with processes(choose_device(config.device)) as (together, device), deterministic(config.deterministic):
+        if not together.is_first:
+            log.setLevel(logging.ERROR)
+        return _train(config, together, device)
+
+
+def _train(config: DictConfig, together: Processes, device: torch.device) -> float:
     folder = Path(config.folder)
-    device = choose_device(config.device)
     if device.type == "cpu":
         keep_freed_memory()
     torch.manual_seed(config.seed)
-    train = FieldDataset(config.data.folder, split_range(config, "train"))
+    train = open_dataset(config.data.folder, split_range(config, "train"))
     disc = train.discretization
-    valid = FieldDataset(config.data.folder, split_range(config, "valid"), disc)
+    valid = open_dataset(config.data.folder, split_range(config, "valid"), disc)
     nodes = OmegaConf.to_container(config, resolve=True)
     assert isinstance(nodes, dict)
 
     operator = build_operator(nodes["operator"], disc)
     operator.set_scales(train.fields)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    resume = _prepare(folder, checkpoints, config)
+    resume = together.first(lambda: _prepare(folder, config))
+    if config.init is not None and not resume:
+        _initialise(operator, Path(config.init))
     for part in (operator, train, valid):
         part.to(device)
+    training = nodes["training"]
+    loss = build(training["loss"], disc)
+    objective = build(training["objective"], disc)
     trainer = Trainer(
         operator,
         train,
         valid,
-        loss=build(nodes["training"]["loss"], disc),
-        settings=Settings(seed=config.seed, **nodes["training"]["loop"]),
+        loss=objective(loss) if training["objective"].get("_partial_") else objective,
+        settings=Settings(seed=config.seed, **training["loop"]),
         folder=folder,
-        metrics=build(nodes["training"]["metrics"], disc),
-        make_optimizer=build(nodes["training"]["optimizer"]),
-        make_scheduler=build(nodes["training"]["schedule"]),
+        metrics=build(training["metrics"], disc),
+        make_optimizer=build(training["optimizer"]),
+        make_scheduler=build(training["schedule"]),
+        processes=together,
+        trackers=list(build(training["logs"]).values()) if together.is_first else (),
+        config=nodes,
     )
+    now = environment(device, together.size)
+    together.first(lambda: record_environment(folder, now, resume))
     parameters = sum(parameter.numel() for parameter in operator.parameters())
     log.info("training %s with %d parameters on %d samples, on %s", type(operator).__name__, parameters, len(train), device)
     state = trainer.run(resume)
-    log.info("best validation metric %.5f after step %d; run folder %s", state["best"], state["best_step"], folder)
+    log.info("best validation metric %.5f after step %d; run folder %s", state["best"], state["best_step"] or 0, folder)
     return state["best"]
 
 
-def _prepare(folder: Path, checkpoints: Checkpoints, config: DictConfig) -> bool:
+def _initialise(operator: Operator, source: Path) -> None:
+    """Begin with the weights of another run's best checkpoint, or of the checkpoint that is given."""
+    checkpoint = source if (source / WEIGHTS).exists() else Checkpoints(source / "checkpoints").best()
+    load_weights(checkpoint, operator)
+    log.info("starting from the weights of %s", checkpoint)
+
+
+def _prepare(folder: Path, config: DictConfig) -> bool:
     """Make the run folder ready; returns whether there is a checkpoint to resume from."""
+    checkpoints = Checkpoints(folder / "checkpoints")
     found = checkpoints.latest() is not None
     if found and not config.resume:
         if not config.overwrite:
@@ -80,8 +117,7 @@ def _prepare(folder: Path, checkpoints: Checkpoints, config: DictConfig) -> bool
         found = False
     if found:
         _require_same(folder, config)
-    else:
-        write_config(folder, config)
+    write_config(folder, config)
     return found
 
 
@@ -89,12 +125,18 @@ def _require_same(folder: Path, config: DictConfig) -> None:
     """Refuse to resume with another configuration: what came out would be neither run."""
     before, now = _leaves(read_config(folder)), _leaves(config)
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    if changed := [key for key in changed if key.split(".")[0] not in _MAY_CHANGE and key not in _MAY_CHANGE]:
+    may_change = _MAY_CHANGE | (set() if _has_end(config) else {"training.loop.epochs"})
+    if changed := [key for key in changed if not any(key == name or key.startswith(f"{name}.") for name in may_change)]:
         listed = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:3])
         raise InputError(
             f"The run in {folder} was started with another configuration: {listed}. Resume it with the one it was started with "
             f"(see {folder / 'config.yaml'}), or start a new run by name=..."
         )
+
+
+def _has_end(config: DictConfig) -> bool:
+    """Whether the schedule depends on the number of epochs; else there may be more of them."""
+    return has_end(build(OmegaConf.to_container(config.training.schedule, resolve=True)))
 
 
 def _leaves(config: DictConfig, prefix: str = "") -> dict[str, object]:

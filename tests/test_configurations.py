@@ -59,8 +59,8 @@ def test_every_experiment_makes_its_problem_and_its_operator(experiment: str):
     Settings(seed=0, **nodes["training"]["loop"])
 
 
-@pytest.mark.parametrize("schedule", GROUPS["training/schedule"])
-def test_every_schedule_ends_low(schedule: str):
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_schedules_with_an_end_end_low(schedule: str):
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         config = compose("train", overrides=["experiment=quickstart", f"training/schedule={schedule}"])
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

@@ -36,7 +36,7 @@ def finish(process: subprocess.Popen) -> None:
 
 def rows(folder: Path) -> list[dict]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in lines]
+    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in lines]
 
 
 def final_state(folder: Path) -> tuple[dict, dict]:

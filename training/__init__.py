@@ -1,33 +1,77 @@
-"""Training of operators: loop, objectives, losses, metrics, checkpoints, logs."""
+"""Training of operators: loop, objectives, losses, metrics, optimisers, schedules, checkpoints, logs."""
 
 from .checkpoint import Checkpoints
+from .distributed import Processes, processes
+from .environment import deterministic, environment, record_environment
 from .evaluation import evaluate
 from .log import MetricsLog
 from .losses import FormEnergy, FormResidual, SchemeResidual, WeightedSum
-from .metrics import BoundaryError, Metric, RelativeNorm
+from .metrics import (
+    VRMSE,
+    BoundaryError,
+    BoundaryErrors,
+    DecorrelationTime,
+    DivergenceNorm,
+    ErrorOverTime,
+    FunctionalError,
+    IntegralError,
+    MassDefect,
+    MaximumError,
+    Metric,
+    RelativeNorm,
+    SpectralError,
+)
 from .objectives import Mixed, Objective, Pool, Rollout, rollout
-from .schedule import cosine, one_cycle
-from .trainer import Settings, Trainer, validate
+from .optimizers import Lion, MuonAdamW, adam, adamw
+from .schedule import constant, cosine, one_cycle, plateau
+from .settings import Settings
+from .trackers import TensorBoard, Tracker, WeightsAndBiases
+from .trainer import Trainer
+from .validation import validate
 
 __all__ = [
+    "VRMSE",
     "BoundaryError",
+    "BoundaryErrors",
     "Checkpoints",
+    "DecorrelationTime",
+    "DivergenceNorm",
+    "ErrorOverTime",
     "FormEnergy",
     "FormResidual",
+    "FunctionalError",
+    "IntegralError",
+    "Lion",
+    "MassDefect",
+    "MaximumError",
     "Metric",
     "MetricsLog",
     "Mixed",
+    "MuonAdamW",
     "Objective",
     "Pool",
+    "Processes",
     "RelativeNorm",
     "Rollout",
     "SchemeResidual",
     "Settings",
+    "SpectralError",
+    "TensorBoard",
+    "Tracker",
     "Trainer",
     "WeightedSum",
+    "WeightsAndBiases",
+    "adam",
+    "adamw",
+    "constant",
     "cosine",
+    "deterministic",
+    "environment",
     "evaluate",
     "one_cycle",
+    "plateau",
+    "processes",
+    "record_environment",
     "rollout",
     "validate",
 ]

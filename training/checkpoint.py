@@ -8,10 +8,10 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from safetensors import SafetensorError
 
 from ..errors import FileError, FingerprintError, InputError
 from ..operators import Operator, load_weights, save_operator
@@ -20,6 +20,9 @@ from ..storage import atomic, unwritable
 
 STATE = "training_state.pt"
 BEST = "best.json"
+
+#: Of the training state; another one cannot be resumed bit for bit.
+FORMAT = 2
 
 
 class Checkpoints:
@@ -44,50 +47,44 @@ class Checkpoints:
                 f"{self.folder} has no best checkpoint yet ({error}). Train first, or go on with resume=true."
             ) from error
 
-    def save(self, operator: Operator, optimizer: Optimizer, scheduler: LRScheduler, progress: dict) -> None:
-        """Write a checkpoint of ``progress["step"]``; a crash at any moment leaves the earlier ones whole.
+    def save(self, operator: Operator, state: dict[str, Any]) -> None:
+        """Write a checkpoint of ``state["progress"]["step"]``; a crash at any moment leaves the earlier ones whole.
 
-        ``progress["best_step"]`` is the step with the best validation metric so far, or None.
+        ``state`` is everything besides the operator that training changes. Its ``progress["best_step"]`` is the step with the best
+        validation metric so far, or None.
 
         Raises:
             FileError: the disk is full or the folder cannot be written; earlier checkpoints are intact.
         """
+        progress = state["progress"]
         target = self.folder / f"step-{progress['step']:08d}"
         partial = self.folder / f".{target.name}.partial"
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             save_operator(partial, operator)
-            with atomic(partial / STATE) as file:
-                torch.save(
-                    {
-                        "optimizer": optimizer.state_dict(),
-                        "scheduler": scheduler.state_dict(),
-                        "progress": progress,
-                        "rng": torch.get_rng_state(),
-                        "rng_cuda": torch.cuda.get_rng_state_all(),
-                    },
-                    file,
-                )
+            with atomic(partial / STATE) as path, path.open("wb") as file:
+                torch.save(state | {"format": FORMAT}, file)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise unwritable(target, error) from error
-        self._point_to_best(progress)
+            raise unwritable(target, error if isinstance(error, OSError) else OSError(str(error))) from error
+        self.point_to_best(progress)
         self._prune()
 
-    def restore(self, operator: Operator, optimizer: Optimizer, scheduler: LRScheduler) -> dict:
-        """Load the latest checkpoint into everything that training changes; returns its progress.
+    def restore(self, operator: Operator) -> dict[str, Any]:
+        """Load the latest checkpoint's weights into the operator; returns the state that was saved with them.
 
         Raises:
             FileError: there is none, or it is damaged.
-            InputError: it belongs to another operator.
+            InputError: it belongs to another operator, or was written by a version of thalweg with another format.
             FingerprintError: it belongs to another discretization.
         """
         checkpoint = self.latest()
         if checkpoint is None:
             raise FileError(f"There is no checkpoint in {self.folder} to resume from.")
+        state = _read_state(checkpoint)
         config, fingerprint = read_identity(checkpoint)
         if fingerprint != operator.fingerprint:
             raise FingerprintError(
@@ -100,22 +97,10 @@ class Checkpoints:
                 f"The checkpoint {checkpoint} was trained with another operator configuration. Resume with the same one "
                 f"(see {checkpoint / 'operator.json'}), or start a new run under another name."
             )
-        try:
-            state = torch.load(checkpoint / STATE, weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise FileError(
-                f"The training state {checkpoint / STATE} is damaged ({error}). Delete {checkpoint} to resume from the one "
-                "before it."
-            ) from error
-        optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["rng"])
-        if state["rng_cuda"]:
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
-        self._point_to_best(state["progress"])
-        return state["progress"]
+        return state
 
-    def _point_to_best(self, progress: dict) -> None:
+    def point_to_best(self, progress: dict) -> None:
+        """Note which checkpoint is the best, after ``progress["best_step"]``."""
         if progress["best_step"] is not None:
             with atomic(self.folder / BEST) as file:
                 file.write_text(json.dumps({"checkpoint": f"step-{progress['best_step']:08d}"}))
@@ -134,3 +119,20 @@ class Checkpoints:
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    """The training state of a checkpoint, if it is whole and of this format."""
+    try:
+        state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+        found = state.get("format")
+    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError, EOFError) as error:
+        raise FileError(
+            f"The training state {checkpoint / STATE} is damaged ({error}). Delete {checkpoint} to resume from the one before it."
+        ) from error
+    if found != FORMAT:
+        raise InputError(
+            f"The checkpoint {checkpoint} was written by another version of thalweg (its format is {found}, this version's is "
+            f"{FORMAT}). Resume with that version, or start a new run from its weights: name=... init={checkpoint.parent.parent}"
+        )
+    return state

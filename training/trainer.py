@@ -1,86 +1,102 @@
-"""The training loop: epochs of shuffled batches, validation after each, a checkpoint to go on from, nothing else."""
+"""The training loop: epochs of shuffled batches, validation after each, a checkpoint to go on from, nothing else.
 
+What a step minimises is its :mod:`objective <thalweg.training.objectives>`; how the operator is applied is decided by
+:mod:`~thalweg.training.precision`, :mod:`~thalweg.training.compilation` and :mod:`~thalweg.training.distributed`.
+"""
+
+import hashlib
 import logging
 import math
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ..data import FieldDataset
-from ..errors import DivergedError, InputError
+from ..data import Dataset, StreamedDataset
+from ..errors import DivergedError, FileError, InputError, ThalwegError
 from ..operators import Operator
 from ..progress_bar import progress as show_progress
 from .checkpoint import Checkpoints
+from .compilation import compiled
+from .distributed import Processes, unsynchronised
+from .ema import MovingAverage
+from .interruption import stop_requests
 from .log import MetricsLog
-from .metrics import Metric, accumulate, finish
-from .schedule import one_cycle
+from .metrics import Metric
+from .metrics.metric import final
+from .objectives import Objective
+from .optimizers import adamw
+from .precision import in_precision, matmul_precision
+from .schedule import has_end, one_cycle
+from .settings import Settings
+from .trackers import Tracker
+from .validation import validate
 
 log = logging.getLogger("thalweg")
 
-_ADAMW = partial(torch.optim.AdamW, lr=5e-3)
+_ADAMW = partial(adamw, lr=5e-3)
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How long and in what steps to train. ``checkpoint_every`` counts steps; a checkpoint follows every epoch in any case."""
-
-    epochs: int
-    batch_size: int
-    seed: int = 0
-    gradient_clip: float = 1.0
-    checkpoint_every: int | None = None
-
-    def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 1:
-            raise InputError(f"epochs and batch_size must be at least 1, not {self.epochs} and {self.batch_size}.")
+_STEPS_BETWEEN_AGREEMENTS = 16  # after which several processes ask one another whether one of them is to stop
 
 
 class Trainer:
     """Trains one operator in one run folder.
 
-    The order of samples in epoch e follows from (seed, e) alone, and a checkpoint holds all other state, so a run that was stopped and
-    resumed, wherever, ends bit for bit where the uninterrupted run ends on the same machine.
+    The order of samples in epoch e follows from (seed, e) alone, random numbers of step n from (seed, n), and a checkpoint holds all other
+    state, so a run that was stopped and resumed, wherever, ends bit for bit where the uninterrupted run ends on the same machine.
 
     Args:
         operator, train, valid, loss: all on one device.
+        loss: a metric, for which the operator is applied once to each batch, or another :class:`Objective`.
         folder: where ``metrics.jsonl`` and ``checkpoints/`` go.
         metrics: validation metrics by name; the first decides which checkpoint is best. The loss by default.
         make_optimizer: from parameters to an optimiser.
-        make_scheduler: from an optimiser and ``total_steps`` to a schedule that is stepped after every batch.
+        make_scheduler: from an optimiser and, if it takes them, ``total_steps`` to a schedule that is stepped after every batch.
+        processes: those that train together; this one by default.
+        trackers: what else is told of the rows of the log.
+        config: the run's configuration, for the trackers.
     """
 
     def __init__(
         self,
         operator: Operator,
-        train: FieldDataset,
-        valid: FieldDataset,
-        loss: Metric,
+        train: Dataset,
+        valid: Dataset,
+        loss: Metric | Objective,
         settings: Settings,
         folder: str | os.PathLike,
         metrics: Mapping[str, Metric] | None = None,
         make_optimizer: Callable[..., Optimizer] = _ADAMW,
         make_scheduler: Callable[..., LRScheduler] = one_cycle,
+        processes: Processes | None = None,
+        trackers: Sequence[Tracker] = (),
+        config: dict | None = None,
     ):
-        self.operator, self.train, self.valid, self.loss = operator, train, valid, loss
-        self.metrics, self.settings = metrics or {"loss": loss}, settings
+        self.operator, self.train, self.valid, self.settings = operator, train, valid, settings
+        self.objective = loss if isinstance(loss, Objective) else Objective(loss)
+        self.metrics = metrics or _loss_as_metric(self.objective)
+        self.processes, self.trackers, self.config = processes or Processes(), trackers, config or {}
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.optimizer = make_optimizer(operator.parameters())
-        self.scheduler = make_scheduler(self.optimizer, total_steps=self.total_steps)
-        self._device = next(operator.parameters()).device
-        self.checkpoints = Checkpoints(Path(folder) / "checkpoints")
-        self.rows = MetricsLog(Path(folder) / "metrics.jsonl")
+        self._parameters = list(operator.parameters())
+        self._device = self._parameters[0].device
+        self.optimizer = make_optimizer(self._parameters)
+        self._require_consistent()
+        self._has_end = has_end(make_scheduler)
+        self.scheduler = make_scheduler(self.optimizer, **({"total_steps": self.total_steps} if self._has_end else {}))
+        self.average = MovingAverage(operator, settings.ema) if settings.ema else None
+        self._applied = self._network = in_precision(operator, settings.precision)
+        self.folder = Path(folder)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        self.rows = MetricsLog(self.folder / "metrics.jsonl")
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Train to the end; returns the final progress: ``step``, ``best``, ``best_step``, ``seconds``.
@@ -88,112 +104,258 @@ class Trainer:
         Ctrl-C or SIGTERM finishes the step, writes a checkpoint and raises ``KeyboardInterrupt``.
 
         Raises:
-            DivergedError: the loss is no longer finite; the last good checkpoint is kept.
+            DivergedError: the loss or the gradient is no longer finite; the last good checkpoint is kept.
+            InputError: the run is to be resumed with other settings or data than it was begun with.
+            FileError: a checkpoint or the data cannot be read or written; what was written before is kept.
         """
-        state: dict[str, Any] = {"step": 0, "loss_sum": 0.0, "best": math.inf, "best_step": None, "seconds": 0.0}
-        state["plan"] = self._plan()
+        state: dict[str, Any] = {"step": 0, "best": math.inf, "best_step": None, "seconds": 0.0, "plan": self._plan()}
+        self._sums = torch.zeros(2, dtype=torch.float64, device=self._device)  # of losses times samples, and of gradient norms
         if resume:
-            state = self.checkpoints.restore(self.operator, self.optimizer, self.scheduler)
-            if state["plan"] != self._plan():
-                raise InputError(
-                    f"The run was started with {state['plan']}, but is now to go on with {self._plan()}. Resume with what it was started "
-                    "with, or start a new run."
-                )
-            log.info("resuming after step %d of %d", state["step"], self.total_steps)
-        self.rows.start(state["step"])
-        with show_progress("training", self.total_steps, "steps") as advance, _stop_requests() as stop_requested:
+            state = self._restore()
+        with ExitStack() as stack:
+            stack.enter_context(matmul_precision(self.settings.precision))
+            if self.settings.compile:
+                self._applied = compiled(self._applied, self.train.batch(range(self._part_size)), self.settings.compile)
+            self._network = self.processes.parallel(self._applied, self._device)
+            if self.processes.is_first:
+                self._start_logs(state["step"], stack)
+            advance = stack.enter_context(self._progress())
+            stop_requested = stack.enter_context(stop_requests())
             for epoch in range(state["step"] // self.steps_per_epoch, self.settings.epochs):
+                if self._is_stale(state):
+                    log.info("no better validation metric in %d epochs: stopping", self.settings.patience)
+                    break
                 self._epoch(epoch, state, advance, stop_requested)
         return state
-
-    def _plan(self) -> dict[str, int]:
-        """What fixes the order of samples and the learning rates, and so must not change within a run."""
-        settings = self.settings
-        return {"epochs": settings.epochs, "batch_size": settings.batch_size, "seed": settings.seed, "samples": len(self.train)}
 
     def _epoch(
         self, epoch: int, state: dict[str, Any], advance: Callable[[int], None], stop_requested: Callable[[], bool]
     ) -> None:
-        loss_sum = torch.tensor(state["loss_sum"], dtype=torch.float64, device=self._device)
-        start, elapsed = time.monotonic(), state["seconds"]
-        first = state["step"] % self.steps_per_epoch
-        for batch in self._batches(epoch)[first:]:
-            loss_sum += self._step(batch)
+        start, elapsed, waited = time.monotonic(), state["seconds"], 0.0
+        batches = self._batches(epoch, state["step"] % self.steps_per_epoch)
+        while True:
+            before = time.monotonic()
+            batch = next(batches, None)
+            waited += time.monotonic() - before
+            if batch is None:
+                break
+            self._step(state["step"], *batch)
             state["step"] += 1
             advance(state["step"])
-            last = state["step"] % self.steps_per_epoch == 0
+            is_last = state["step"] % self.steps_per_epoch == 0
+            stops = self._agreed(stop_requested, state["step"])
             every = self.settings.checkpoint_every
-            if last:
+            if is_last:
                 state["seconds"] = elapsed + time.monotonic() - start
-                self._finish_epoch(epoch, loss_sum.item() / len(self.train), state)
-                state["loss_sum"] = 0.0
-            if last or stop_requested() or (every and state["step"] % every == 0):
+                self._finish_epoch(epoch, state, waited)
+            if is_last or stops or (every and state["step"] % every == 0):
                 state["seconds"] = elapsed + time.monotonic() - start
-                state["loss_sum"] = 0.0 if last else loss_sum.item()
-                self.checkpoints.save(self.operator, self.optimizer, self.scheduler, state)
-            if stop_requested():
+                self._save(state)
+            if stops:
                 raise KeyboardInterrupt
 
-    def _step(self, rows: Tensor) -> Tensor:
-        fields = self.train.batch(rows)
-        loss = self.loss(self.operator(fields), fields)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.operator.parameters(), self.settings.gradient_clip)
-        self.optimizer.step()
-        self.scheduler.step()
-        return loss.detach() * len(rows)
+    def _step(self, step: int, samples: int, parts: list[tuple[dict[str, Tensor], float]]) -> None:
+        """One step of the optimiser; ``parts`` of the batch come with their weights in its mean loss."""
+        norm = torch.zeros((), device=self._device)
 
-    def _batches(self, epoch: int) -> tuple[Tensor, ...]:
+        def closure() -> Tensor:
+            self.objective.start(step, self.settings.seed, self.processes.rank)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = torch.zeros((), device=self._device)
+            for number, (fields, weight) in enumerate(parts):
+                with nullcontext() if number == len(parts) - 1 else unsynchronised(self._network):
+                    part = weight * self.objective(self._network, fields)
+                    part.backward()
+                loss += part.detach()
+            norm.copy_(self._clip())
+            return loss
+
+        if self.settings.compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()
+        loss: Any = self.optimizer.step(closure)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        if not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        if self.average:
+            self.average.update(step + 1)
+        self._sums += torch.stack([samples * loss.double(), norm.double()])
+
+    def _clip(self) -> Tensor:
+        """Clip the gradient; its norm before."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.settings.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.settings.gradient_clip, norm)
+        return norm
+
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[int, list[tuple[dict[str, Tensor], float]]]]:
+        """What is left of an epoch: samples of each batch over all processes, and this process' parts of it with their weights."""
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train), generator=generator).to(self._device)
-        return order.split(self.settings.batch_size)
+        order = torch.randperm(len(self.train), generator=generator)
+        # Samples in memory are picked on their device; those in files, by the host.
+        if not isinstance(getattr(self.train, "dataset", self.train), StreamedDataset):
+            order = order.to(self._device)
+        batches = order.split(self.settings.batch_size)[first:]
+        plan = [self._parts(rows) for rows in batches]
+        fields = iter(self.train.batches([rows for parts in plan for rows, _ in parts]))
+        for rows, parts in zip(batches, plan, strict=True):
+            try:
+                yield len(rows), [(next(fields), weight) for _, weight in parts]
+            except ThalwegError:
+                raise
+            except (RuntimeError, OSError, StopIteration) as error:
+                raise FileError(
+                    f"The training data could not be read on ({error or type(error).__name__}). Checkpoints are intact: see to the data in "
+                    "their folder, then go on with resume=true."
+                ) from error
 
-    def _finish_epoch(self, epoch: int, train_loss: float, state: dict[str, Any]) -> None:
-        if not math.isfinite(train_loss):
-            raise DivergedError(
-                f"The training loss became {train_loss} in epoch {epoch + 1}. Lower the learning rate "
-                "(training.optimizer.lr) and start again; the last good checkpoint is kept."
+    def _parts(self, rows: Tensor) -> list[tuple[Tensor, float]]:
+        own, weight = self.processes.share(rows)
+        parts = own.split(math.ceil(len(own) / self.settings.accumulate))
+        return [(part, weight * len(part) / len(own)) for part in parts]
+
+    @property
+    def _part_size(self) -> int:
+        samples = min(self.settings.batch_size, len(self.train))
+        return math.ceil(math.ceil(samples / self.processes.size) / self.settings.accumulate)
+
+    def _finish_epoch(self, epoch: int, state: dict[str, Any], waited: float) -> None:
+        sums = torch.tensor(self.processes.gather(self._finite_sums(epoch)), dtype=torch.float64).mean(0).tolist()
+        self._sums.zero_()
+        train_loss, gradient_norm = sums[0] / len(self.train), sums[1] / self.steps_per_epoch
+        with self.average.applied() if self.average else nullcontext():
+            values = validate(
+                self._applied, self.valid, self.metrics, self.settings.batch_size, self.objective.predict, self.processes
             )
-        values = validate(self.operator, self.valid, self.metrics, self.settings.batch_size)
-        deciding = next(iter(values.values()))
+        deciding = final(next(iter(values.values())))
         if deciding < state["best"]:
             state["best"], state["best_step"] = deciding, state["step"]
-        row = {"step": state["step"], "epoch": epoch + 1, "train_loss": train_loss, "lr": self.scheduler.get_last_lr()[0]}
-        self.rows.write(
-            row | {f"valid_{name}": value for name, value in values.items()} | {"seconds": round(state["seconds"], 3)}
-        )
-        text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        row = {"step": state["step"], "epoch": epoch + 1, "train_loss": train_loss, "lr": self.optimizer.param_groups[0]["lr"]}
+        row |= {"gradient_norm": gradient_norm} | {f"valid_{name}": value for name, value in values.items()}
+        row |= {"seconds": round(state["seconds"], 3), "seconds_data": round(waited, 3)}
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(deciding)
+        if self.processes.is_first:
+            for sink in (self.rows, *self.trackers):
+                sink.write(row)
+        text = ", ".join(f"{name} {final(value):.4f}" for name, value in values.items())
         log.info("epoch %d of %d: train loss %.4f; validation %s", epoch + 1, self.settings.epochs, train_loss, text)
 
+    def _finite_sums(self, epoch: int) -> list[float]:
+        """The sums so far, on the host.
 
-@torch.no_grad()
-def validate(operator: nn.Module, data: FieldDataset, metrics: Mapping[str, Metric], batch_size: int) -> dict[str, float]:
-    """Metrics over all samples, the same for any batch size."""
-    operator.eval()
-    totals = torch.zeros(len(metrics), dtype=torch.float64, device=next(operator.parameters()).device)
-    for rows in torch.arange(len(data)).split(batch_size):
-        fields = data.batch(rows)
-        totals = accumulate(totals, metrics, operator(fields), fields)
-    operator.train()
-    return finish(totals, metrics, len(data))
+        Raises:
+            DivergedError: a loss or a gradient since the last look was not finite.
+        """
+        sums = self._sums.tolist()
+        if all(math.isfinite(value) for value in sums):
+            return sums
+        what = "training loss" if not math.isfinite(sums[0]) else "gradient"
+        raise DivergedError(
+            f"The {what} is no longer finite in epoch {epoch + 1}. Lower the learning rate (training.optimizer.lr) or the gradient's "
+            "limit (training.loop.gradient_clip) and start again; the last good checkpoint is kept."
+        )
+
+    def _is_stale(self, state: dict[str, Any]) -> bool:
+        patience, steps = self.settings.patience, state["step"] - (state["best_step"] or 0)
+        return patience is not None and steps >= patience * self.steps_per_epoch
+
+    def _save(self, state: dict[str, Any]) -> None:
+        own = {
+            "sums": self._finite_sums((state["step"] - 1) // self.steps_per_epoch),
+            "objective": self.objective.state_dict(),
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+        }
+        everything = {
+            "progress": state,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "weights": self.average.weights() if self.average else None,
+            "processes": self.processes.gather(own),
+        }
+        with self.average.applied() if self.average else nullcontext():
+            self.processes.first(lambda: self.checkpoints.save(self.operator, everything))
+
+    def _restore(self) -> dict[str, Any]:
+        saved = self.checkpoints.restore(self.operator)
+        progress, plan = saved["progress"], self._plan()
+        may_extend = not self._has_end and plan["epochs"] > progress["plan"]["epochs"]
+        changed = [name for name in plan if plan[name] != progress["plan"].get(name) and not (name == "epochs" and may_extend)]
+        if changed:
+            listed = ", ".join(f"{name} was {progress['plan'].get(name)}, is {plan[name]}" for name in changed)
+            raise InputError(
+                f"The run was started otherwise: {listed}. Resume with what it was started with, or start a new run."
+            )
+        own = saved["processes"][self.processes.rank]
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.scheduler.load_state_dict(saved["scheduler"])
+            self.objective.load_state_dict(own["objective"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"The checkpoint in {self.checkpoints.folder} was written with another optimiser, schedule or objective ({error}). Resume "
+                "with what the run was started with, or start a new one."
+            ) from error
+        if self.average:
+            self.average.restore(saved["weights"])
+        self._sums = torch.tensor(own["sums"], dtype=torch.float64, device=self._device)
+        torch.set_rng_state(own["rng"])
+        if own["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(own["rng_cuda"], self._device)
+        if self.processes.is_first:
+            self.checkpoints.point_to_best(progress)
+        log.info("resuming after step %d of %d", progress["step"], self.total_steps)
+        return progress | {"plan": plan}
+
+    def _plan(self) -> dict[str, object]:
+        """What the numbers depend on, and so must not change within a run."""
+        return self.settings.numbers() | {
+            "samples": len(self.train),
+            "processes": self.processes.size,
+            "data": _digest(self.train) + _digest(self.valid),
+        }
+
+    def _agreed(self, stop_requested: Callable[[], bool], step: int) -> bool:
+        """Whether all processes stop now. They agree on it every few steps, for a process that goes on alone waits forever."""
+        if self.processes.size == 1:
+            return stop_requested()
+        return step % _STEPS_BETWEEN_AGREEMENTS == 0 and any(self.processes.gather(stop_requested()))
+
+    def _start_logs(self, step: int, stack: ExitStack) -> None:
+        self.rows.start(step)
+        for tracker in self.trackers:
+            tracker.start(self.folder, step, self.config)
+            stack.callback(tracker.close)
+
+    def _progress(self) -> Any:
+        return show_progress("training", self.total_steps, "steps") if self.processes.is_first else _silence()
+
+    def _require_consistent(self) -> None:
+        if isinstance(self.optimizer, LBFGS):
+            if self.settings.gradient_clip is not None:
+                raise InputError("L-BFGS needs the true gradient for its line search: set training.loop.gradient_clip=null.")
+            if self.processes.size > 1:
+                raise InputError(
+                    "L-BFGS searches along lines in one process only. Train without torchrun, or choose another optimiser."
+                )
 
 
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request that the loop looks for; a second one interrupts at once."""
-    requested = False
+def _silence() -> Iterator[Callable[[int], None]]:
+    yield lambda done: None
 
-    def request(number: int, frame: object) -> None:
-        nonlocal requested
-        if requested:
-            raise KeyboardInterrupt
-        requested = True
-        log.warning("stopping after this step; start again with resume=true to go on")
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: requested
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _loss_as_metric(objective: Objective) -> dict[str, Metric]:
+    if not isinstance(objective.loss, Metric):
+        raise InputError(
+            "Without a loss that is a Metric, the trainer needs metrics to validate with: pass metrics={name: Metric}."
+        )
+    return {"loss": objective.loss}
+
+
+def _digest(data: Dataset) -> str:
+    """A hash of the first, the middle and the last sample, which differ where data were generated otherwise."""
+    digest = hashlib.sha256()
+    for name, values in sorted(data.batch([0, len(data) // 2, len(data) - 1]).items()):
+        digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

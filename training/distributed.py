@@ -1,0 +1,105 @@
+"""Training in several processes under ``torchrun``: one process a device, each with its share of every batch.
+
+torchrun --nproc-per-node 4 --no-python thalweg train experiment=quickstart
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import InputError
+
+Result = TypeVar("Result")
+
+
+class Processes:
+    """The processes that train together, numbered by ``rank`` below ``size``; by default this one alone.
+
+    What they tell one another about the run, losses, metrics, requests to stop, goes over the CPU, so that it waits for no device.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, group: Any = None):
+        self.rank, self.size, self._group = rank, size, group
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    def share(self, rows: Tensor) -> tuple[Tensor, float]:
+        """This process' rows of a batch and their weight in the mean over processes.
+
+        Where there are fewer rows than processes, the others take the first row with weight zero: everyone joins in every step.
+        """
+        own = rows[self.rank :: self.size]
+        return (own, self.size * len(own) / len(rows)) if len(own) else (rows[:1], 0.0)
+
+    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network with gradients averaged over the processes, which all start from the first one's parameters."""
+        if self.size == 1:
+            return network
+        for parameter in network.parameters():
+            dist.broadcast(parameter.detach(), src=0)
+        devices = [device] if device.type == "cuda" else None
+        # Buffers are the discretization, equal everywhere.
+        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False, init_sync=False)
+
+    def gather(self, value: Result) -> list[Result]:
+        """Everyone's value, in the order of ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self._group)
+        return values
+
+    def first(self, act: Callable[[], Result]) -> Result:
+        """What ``act`` gives on the first process, on all of them; its error is raised on all, too."""
+        result: Any = None
+        error: Exception | None = None
+        if self.is_first:
+            try:
+                result = act()
+            except Exception as caught:  # raised below, here and everywhere
+                error = caught
+        result, error = self.gather((result, error))[0]
+        if error is not None:
+            raise error
+        return result
+
+
+def unsynchronised(network: nn.Module) -> AbstractContextManager[None]:
+    """A block whose backward passes leave the gradients of this process alone, for all but the last part of a batch."""
+    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """Join the processes that ``torchrun`` started, if it did; yields them and this one's device.
+
+    Raises:
+        InputError: there are more processes on this machine than CUDA devices.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield Processes(), device
+        return
+    if device.type == "cuda":
+        local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= found:
+            raise InputError(
+                f"torchrun started process {local + 1} on a machine with {found} CUDA devices; lower --nproc-per-node."
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
+    try:
+        group = dist.new_group(backend="gloo") if device.type == "cuda" else None
+        yield Processes(dist.get_rank(), dist.get_world_size(), group), device
+    finally:
+        dist.destroy_process_group()
