@@ -18,7 +18,7 @@ from .encoders import (
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .multigrid import MultigridProcessor
-from .neuralstagger import CoarseSolver, Courant, Decomposition, NeuralStagger
+from .neuralstagger import CoarseSolver, Courant, Decomposition, DilatedResNet, NeuralStagger
 from .operator import Operator
 from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
@@ -35,6 +35,7 @@ __all__ = [
     "Decoder",
     "Decomposition",
     "DeepONet",
+    "DilatedResNet",
     "DirichletDecoder",
     "Encoder",
     "FactorizedFNO",

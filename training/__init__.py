@@ -4,6 +4,7 @@ from .checkpoint import Checkpoints
 from .distributed import Processes, processes
 from .environment import deterministic, environment, record_environment
 from .evaluation import evaluate
+from .grid_physics import StaggeredLoss, VorticityLoss
 from .log import MetricsLog
 from .losses import FormEnergy, FormResidual, SchemeResidual, WeightedSum
 from .metrics import (
@@ -21,7 +22,7 @@ from .metrics import (
     RelativeNorm,
     SpectralError,
 )
-from .objectives import Mixed, Objective, Pool, Rollout, rollout
+from .objectives import Blocks, Mixed, Objective, Pool, Rollout, ScenePool, rollout
 from .optimizers import Lion, MuonAdamW, adam, adamw
 from .schedule import constant, cosine, one_cycle, plateau
 from .settings import Settings
@@ -53,12 +54,15 @@ __all__ = [
     "Processes",
     "RelativeNorm",
     "Rollout",
+    "ScenePool",
     "SchemeResidual",
     "Settings",
+    "StaggeredLoss",
     "SpectralError",
     "TensorBoard",
     "Tracker",
     "Trainer",
+    "VorticityLoss",
     "WeightedSum",
     "WeightsAndBiases",
     "adam",

@@ -3,7 +3,8 @@
 from .coarse import CoarseSolver
 from .courant import Courant
 from .decomposition import Decomposition
+from .dilated_resnet import DilatedResNet
 from .networks import SubtaskNetworks
 from .neuralstagger import NeuralStagger
 
-__all__ = ["CoarseSolver", "Courant", "Decomposition", "NeuralStagger", "SubtaskNetworks"]
+__all__ = ["CoarseSolver", "Courant", "Decomposition", "DilatedResNet", "NeuralStagger", "SubtaskNetworks"]
