@@ -32,6 +32,7 @@ from .validation import validate
 
 __all__ = [
     "VRMSE",
+    "Blocks",
     "BoundaryError",
     "BoundaryErrors",
     "Checkpoints",
@@ -57,8 +58,8 @@ __all__ = [
     "ScenePool",
     "SchemeResidual",
     "Settings",
-    "StaggeredLoss",
     "SpectralError",
+    "StaggeredLoss",
     "TensorBoard",
     "Tracker",
     "Trainer",
