@@ -28,6 +28,7 @@ from .schedule import constant, cosine, one_cycle, plateau
 from .settings import Settings
 from .trackers import TensorBoard, Tracker, WeightsAndBiases
 from .trainer import Trainer
+from .truncated_h1 import TruncatedH1
 from .validation import validate
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "TensorBoard",
     "Tracker",
     "Trainer",
+    "TruncatedH1",
     "VorticityLoss",
     "WeightedSum",
     "WeightsAndBiases",

@@ -1,0 +1,7 @@
+"""MgNO, multigrid neural operators (He, Liu, Xu, arXiv 2310.19809): as published, and as multigrid, on grids and on meshes."""
+
+from .architecture import Architecture
+from .grid_operator import MgNO
+from .published import PublishedMgNO
+
+__all__ = ["Architecture", "MgNO", "PublishedMgNO"]
