@@ -4,7 +4,7 @@ from .coefficients import multiscale_trigonometric, threshold
 from .darcy import Darcy
 from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
-from .runge_kutta import ARK436, ARS443, Tableau
+from .runge_kutta import ARK436, ARS443, CNRK4, LowStorage, Tableau
 from .sides import FreeSlip, Outflow, Periodic, Wall
 from .staggered import StaggeredFlow
 from .vorticity import VorticityEquation
@@ -12,10 +12,12 @@ from .vorticity import VorticityEquation
 __all__ = [
     "ARK436",
     "ARS443",
+    "CNRK4",
     "Darcy",
     "DirichletField",
     "FreeSlip",
     "GaussianField",
+    "LowStorage",
     "NeumannField",
     "Outflow",
     "Periodic",

@@ -1,10 +1,26 @@
-"""Implicit-explicit Runge-Kutta schemes for du/dt = L u + N(u) with a diagonal L: the tableaux as data, and the one step they share."""
+"""Implicit-explicit Runge-Kutta schemes for du/dt = L u + N(u) with a diagonal L: their coefficients as data, and how they step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from typing import Protocol
 
+import torch
 from torch import Tensor
+
+Step = Callable[[Tensor], Tensor]
+
+
+class Scheme(Protocol):
+    """What a time integration needs of a scheme."""
+
+    @property
+    def order(self) -> int: ...
+
+    def stepper(self, L: Tensor, N: Step, dt: float) -> Step:
+        """The step of length dt; L broadcasts against u, of the same dtype, with a real part that is nowhere positive."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,60 @@ class Tableau:
     @property
     def stages(self) -> int:
         return len(self.implicit)
+
+    def stepper(self, L: Tensor, N: Step, dt: float) -> Step:
+        """The step of length dt; L broadcasts against u, of the same dtype, with a real part that is nowhere positive."""
+        diagonal = [float(row[i]) for i, row in enumerate(self.implicit)]
+        inverses = {d: 1 / (1 - dt * d * L) for d in set(diagonal) if d}
+
+        def step(u: Tensor) -> Tensor:
+            nonlinear: list[Tensor] = []
+            linear: list[Tensor] = []
+            for i, d in enumerate(diagonal):
+                Y = _combined(u, dt, self.explicit[i], nonlinear, self.implicit[i][:i], linear)
+                if d:
+                    Y = Y * inverses[d]
+                linear.append(L * Y)
+                if self._counts(i):
+                    nonlinear.append(N(Y))
+            return _combined(u, dt, self.explicit_weights, nonlinear, self.implicit_weights, linear)
+
+        return step
+
+    def _counts(self, i: int) -> bool:
+        """Whether N at stage i enters any later stage or the result."""
+        return bool(self.explicit_weights[i]) or any(row[i] for row in self.explicit[i + 1 :])
+
+
+@dataclass(frozen=True)
+class LowStorage:
+    """Two registers (Williamson's form) for N, Crank-Nicolson for L over each of the substeps; of order two in L.
+
+    h ← A_k h + N(u), then u ← u + dt B_k h + ½ dt (c_{k+1} − c_k) L (u + u_new), as in Canuto, Hussaini, Quarteroni and Zang, "Spectral
+    Methods: Evolution to Complex Geometries", appendix D.3.
+    """
+
+    order: int
+    A: tuple[Fraction, ...]
+    B: tuple[Fraction, ...]
+    c: tuple[Fraction, ...]
+
+    def stepper(self, L: Tensor, N: Step, dt: float) -> Step:
+        """The step of length dt; L broadcasts against u, of the same dtype, with a real part that is nowhere positive."""
+        ends = [*self.c[1:], Fraction(1)]
+        substeps = []
+        for A, B, c, end in zip(self.A, self.B, self.c, ends, strict=True):
+            half = dt / 2 * float(end - c) * L
+            substeps.append((float(A), (1 + half) / (1 - half), dt * float(B) / (1 - half)))
+
+        def step(u: Tensor) -> Tensor:
+            h = None
+            for A, kept, weight in substeps:
+                h = N(u) if h is None else torch.add(N(u), h, alpha=A)
+                u = torch.addcmul(kept * u, weight, h)
+            return u
+
+        return step
 
 
 def _row(text: str) -> tuple[Fraction, ...]:
@@ -66,21 +136,27 @@ ARK436 = Tableau(
 )
 
 
-def imex_step(u: Tensor, L: Tensor, N: Callable[[Tensor], Tensor], dt: float, scheme: Tableau) -> Tensor:
-    """One step of du/dt = L u + N(u), L a diagonal that broadcasts against u with a real part that is nowhere positive."""
-    nonlinear: list[Tensor] = []
-    linear: list[Tensor] = []
-    for i in range(scheme.stages):
-        Y = _combine(u, dt, scheme.explicit[i], nonlinear, scheme.implicit[i][:i], linear)
-        if scheme.implicit[i][i]:
-            Y = Y / (1 - (dt * float(scheme.implicit[i][i])) * L)
-        linear.append(L * Y)
-        if _counts(scheme, i):
-            nonlinear.append(N(Y))
-    return _combine(u, dt, scheme.explicit_weights, nonlinear, scheme.implicit_weights, linear)
+#: Carpenter and Kennedy, NASA TM 109112 (1994), RK4(3)5[2N-2], with Crank-Nicolson: fourth order in N, second in L, five evaluations of N.
+CNRK4 = LowStorage(
+    order=2,
+    A=_row("0 -567301805773/1357537059087 -2404267990393/2016746695238 -3550918686646/2091501179385 -1275806237668/842570457699"),
+    B=_row(
+        "1432997174477/9575080441755 5161836677717/13612068292357 1720146321549/2090206949498 3134564353537/4481467310338 "
+        "2277821191437/14882151754819"
+    ),
+    c=_row("0 1432997174477/9575080441755 2526269341429/6820363962896 2006345519317/3224310063776 2802321613138/2924317926251"),
+)
 
 
-def _combine(
+@lru_cache
+def imaginary_limit(scheme: Scheme) -> float:
+    """The largest y up to which the scheme is stable for du/dt = i y u, taken explicitly, with dt = 1."""
+    y = torch.linspace(0, 8, 801, dtype=torch.complex128)
+    growth = scheme.stepper(torch.zeros_like(y), lambda u: 1j * y * u, 1.0)(torch.ones_like(y)).abs()
+    return float(y.real[(growth > 1 + 1e-6).nonzero()[0, 0] - 1])
+
+
+def _combined(
     u: Tensor,
     dt: float,
     explicit: tuple[Fraction, ...],
@@ -94,8 +170,3 @@ def _combine(
         if a:
             u = u.add(term, alpha=dt * float(a))
     return u
-
-
-def _counts(scheme: Tableau, i: int) -> bool:
-    """Whether N at stage i enters any later stage or the result."""
-    return bool(scheme.explicit_weights[i]) or any(row[i] for row in scheme.explicit[i + 1 :])
