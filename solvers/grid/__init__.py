@@ -6,7 +6,7 @@ from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
 from .runge_kutta import ARK436, ARS443, CNRK4, LowStorage, Tableau
 from .sides import FreeSlip, Outflow, Periodic, Wall
-from .staggered import StaggeredFlow
+from .staggered import StaggeredFlow, rigid_motion
 from .vorticity import VorticityEquation
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "diagonal_forcing",
     "kolmogorov_forcing",
     "multiscale_trigonometric",
+    "rigid_motion",
     "taylor_green",
     "threshold",
 ]

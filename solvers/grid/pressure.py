@@ -1,7 +1,6 @@
 """The pressure that makes a velocity on a staggered grid solenoidal: directly in a box, by conjugate gradients around obstacles."""
 
 from collections.abc import Callable, Sequence
-from math import pi
 from typing import Any, cast
 
 import torch
@@ -9,16 +8,13 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from .conjugate_gradients import conjugate_gradients
-from .sides import Outflow, Periodic, Side, laplacian_1d
-from .transforms import cosine_coefficients, cosine_series
+from .fast_diagonalization import DENSE, FastDiagonalization, NeumannAxis, PeriodicAxis
+from .ghosts import pressure_laplacian
+from .sides import Outflow, Periodic, Side
 
 
 class BoxPoisson:
-    """(−Δ)⁺ at the centres of a box's cells, ``(batch, 1, x, y)``, in the eigenvectors of each axis.
-
-    They are complex exponentials along a periodic axis and cosines between walls, applied by FFT. Towards an outflow they are applied
-    as a matrix (Lynch, Rice and Thomas, Numer. Math. 6, 1964), which is as fast up to about 500 cells a side.
-    """
+    """(−Δ)⁺ at the centres of a box's cells, ``(batch, 1, x, y[, z])``, by fast diagonalization."""
 
     def __init__(
         self,
@@ -28,83 +24,68 @@ class BoxPoisson:
         dtype: torch.dtype,
         device: torch.device | str,
     ):
-        self._cells = tuple(cells)
-        self._periodic = [axis for axis in (0, 1) if isinstance(sides[axis][0], Periodic)]
-        self._matrices: dict[int, Tensor] = {}
-        spectra = []
-        for axis, (n, h, pair) in enumerate(zip(cells, spacings, sides, strict=True)):
-            k = torch.arange(n, dtype=torch.float64)
-            if axis in self._periodic:
-                spectra.append((2 - 2 * torch.cos(2 * pi * k / n)) / h**2)
-                if axis == self._periodic[-1]:
-                    spectra[-1] = spectra[-1][: n // 2 + 1]  # the other half is conjugate
-            elif any(isinstance(side, Outflow) for side in pair):
-                eigenvalues, Q = torch.linalg.eigh(laplacian_1d(n, h, *pair))
-                spectra.append(eigenvalues)
-                self._matrices[axis] = Q.to(device, dtype)
+        axes: list[PeriodicAxis | NeumannAxis | Tensor] = []
+        for n, h, pair in zip(cells, spacings, sides, strict=True):
+            if isinstance(pair[0], Periodic):
+                axes.append(PeriodicAxis(n, h))
+            elif n > DENSE and not any(isinstance(side, Outflow) for side in pair):
+                axes.append(NeumannAxis(n, h))
             else:
-                spectra.append((2 - 2 * torch.cos(pi * k / n)) / h**2)
-        eigenvalues = spectra[0][:, None] + spectra[1]
-        singular = eigenvalues < 1e-10 * eigenvalues.max()
+                axes.append(pressure_laplacian(n, h, pair))
+        self._laplacian = FastDiagonalization(axes, dtype, device)
+        eigenvalues = self._laplacian.eigenvalues
+        kernel = eigenvalues < 1e-10 * eigenvalues.max()
         #: Whether constants are in the kernel.
-        self.singular = bool(singular.any())
-        self._inverse = torch.where(singular, 0.0, 1 / eigenvalues.masked_fill(singular, 1.0)).to(device, dtype)
+        self.singular = bool(kernel.any())
+        self._inverse = torch.where(kernel, 0.0, 1 / eigenvalues.masked_fill(kernel, 1.0)).to(dtype)
 
     def __call__(self, r: Tensor) -> Tensor:
-        walled = [axis for axis in (0, 1) if axis not in self._periodic]
-        for axis in walled:
-            r = self._coefficients(r, axis)
-        if self._periodic:
-            axes = [axis + 2 for axis in self._periodic]
-            r = torch.fft.rfftn(r, dim=axes) * self._inverse
-            r = torch.fft.irfftn(r, s=[self._cells[axis] for axis in self._periodic], dim=axes)
-        else:
-            r = r * self._inverse
-        for axis in walled:
-            r = self._values(r, axis)
-        return r
-
-    def _coefficients(self, r: Tensor, axis: int) -> Tensor:
-        if axis in self._matrices:
-            return (r.movedim(axis + 2, -1) @ self._matrices[axis]).movedim(-1, axis + 2)
-        return cosine_coefficients(r, axis + 2, centred=True).narrow(axis + 2, 0, self._cells[axis])
-
-    def _values(self, c: Tensor, axis: int) -> Tensor:
-        if axis in self._matrices:
-            return (c.movedim(axis + 2, -1) @ self._matrices[axis].T).movedim(-1, axis + 2)
-        return cosine_series(torch.cat([c, torch.zeros_like(c.narrow(axis + 2, 0, 1))], axis + 2), axis + 2, centred=True)
+        return self._laplacian(r, self._inverse)
 
 
-class PressureSolver:
-    """A p = b with A = −div grad through the open faces; self-adjoint, and differentiable as such.
+class SelfAdjointSolver:
+    """x = A⁻¹ b for a self-adjoint A that does not depend on anything differentiable; differentiable in b by one more solve.
 
-    Around obstacles the solver of the box without them is the preconditioner: the iterations do not grow with the grid.
+    Args:
+        direct: A⁻¹, or where there are obstacles its approximation in the box without them, with which conjugate gradients do not take more
+            iterations on a finer grid.
+        A: the operator around obstacles.
+        active: one at the unknowns and zero elsewhere; None without obstacles.
+        singular: whether constants are in the kernel.
     """
 
     def __init__(
-        self, box: BoxPoisson, A: Callable[[Tensor], Tensor], fluid: Tensor | None, tolerance: float, max_iterations: int
+        self,
+        direct: Callable[[Tensor], Tensor],
+        A: Callable[[Tensor], Tensor],
+        active: Tensor | None,
+        *,
+        singular: bool,
+        tolerance: float,
+        max_iterations: int,
     ):
-        self.box, self.A, self.fluid = box, A, fluid
+        self.direct, self.A, self.active, self.singular = direct, A, active, singular
         self.tolerance, self.max_iterations = tolerance, max_iterations
 
     def __call__(self, b: Tensor) -> Tensor:
-        """The pressure; if it is determined up to a constant only, some one."""
+        """The solution; if it is determined up to a constant only, some one."""
         return cast(Tensor, _SelfAdjointSolve.apply(self, b))
 
     def solve(self, b: Tensor) -> Tensor:
-        if self.fluid is None:
-            return self.box(b)
-        fluid = self.fluid
-        b = fluid * b
-        if self.box.singular:  # rounding and the ends of iterations leave a small mean, which no pressure could balance
-            b = b - fluid * (b.sum((-1, -2), keepdim=True) / fluid.sum())
-        p, _ = conjugate_gradients(self.A, b, lambda r: fluid * self.box(r), self.tolerance, self.max_iterations)
-        return p
+        if self.active is None:
+            return self.direct(b)
+        active = self.active
+        b = active * b
+        if self.singular:  # rounding and the ends of iterations leave a small mean, which no solution could balance
+            axes = tuple(range(2, b.dim()))
+            b = b - active * (b.sum(axes, keepdim=True) / active.sum(axes, keepdim=True))
+        x, _ = conjugate_gradients(self.A, b, lambda r: active * self.direct(r), self.tolerance, self.max_iterations)
+        return x
 
 
 class _SelfAdjointSolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, solver: PressureSolver, b: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, solver: SelfAdjointSolver, b: Tensor) -> Tensor:
         cast(Any, ctx).solver = solver
         return solver.solve(b)
 

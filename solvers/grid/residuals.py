@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import DivergedError, InputError
+from .ghosts import pressure_with_ghosts
 from .potentials import Components, curl, open_faces, surrounded
-from .sides import Outflow, Periodic, Side, pressure_with_ghosts
+from .sides import Outflow, Periodic, Side
 from .vorticity import VorticityEquation
 
 #: Where the rate is taken between the two frames of a step: at the first (forward Euler), in the middle, at the second (backward Euler).

@@ -1,43 +1,45 @@
 """Incompressible flow in a box with obstacles on a staggered grid (Harlow and Welch, Phys. Fluids 8, 1965)."""
 
-from collections.abc import Mapping, Sequence
-from math import ceil
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ...errors import DivergedError, InputError
-from .pressure import BoxPoisson, PressureSolver
-from .sides import Outflow, Periodic, Side, Wall, pressure_with_ghosts, with_ghosts_across, with_ghosts_along
-
-#: u normal to the faces across x, ``(batch, 1, nx + 1, ny)``, and across y, ``(batch, 1, nx, ny + 1)``.
-Velocity = tuple[Tensor, Tensor]
-
-#: The convex combinations of the third-order Runge-Kutta scheme of Shu and Osher (J. Comput. Phys. 77, 1988): the part of the new stage.
-STAGES = (1.0, 1 / 4, 2 / 3)
-
-SIDES = ("x0", "x1", "y0", "y1")
+from .faces import Velocity, checked_solid, faces, faces_of, shapes_of_faces
+from .ghosts import midpoints
+from .momentum import MomentumFluxes
+from .projection import Projection
+from .rollouts import State, intervals_between, rollout, uniform_intervals
+from .sides import Periodic, Side, pairs_of_sides
+from .staggered_steps import ExplicitStep, Force, ImplicitViscosityStep
 
 
 class StaggeredFlow:
-    """∂u/∂t + div(u ⊗ u) = −∇p + νΔu + f, div u = 0, density 1, with normal velocities at faces and pressure at centres.
+    """∂u/∂t + div(u ⊗ u) = −∇p + νΔu + f, div u = 0, density 1, in two or three dimensions, velocities at faces, pressure at centres.
 
-    Second-order central differences that conserve momentum, and energy up to viscosity and time stepping; three explicit stages
-    a step, each projected. Along periodic axes the last face is the first. Obstacles are unions of cells, whose faces do not move: a
-    staircase, of first order. Differentiable in the initial velocity, in walls' velocities and in the force; the pressure by its adjoint.
+    Second-order central differences that conserve momentum, and energy up to viscosity and time stepping; three stages a step, each
+    projected, explicit of third order or with implicit viscosity of second. Along periodic axes the last face is the first. Obstacles are
+    unions of cells, whose faces do not move, or move as they are told: a staircase, of first order. Differentiable in the
+    initial velocity, in the velocities of walls and obstacles and in the force; the pressure by its adjoint.
 
-    Good values: ``dt`` below h / max|u| and 0.15 h²/ν, whichever is smaller; 20 to 40 cells across an obstacle.
+    Good values: ``dt`` below h / max|u| and, with explicit viscosity, 0.3 h²/ν in two dimensions, 0.2 in three; 20 to 40 cells across an
+    obstacle.
 
     Args:
-        cells: along x and y, at least 4 each.
-        lengths: sides of the box.
-        viscosity: ν > 0, length²/time.
-        sides: what happens at ``"x0", "x1", "y0", "y1"``: :class:`Wall`, :class:`FreeSlip`, :class:`Outflow` or :class:`Periodic`; periodic
-            where nothing is said.
-        solid: cells of obstacles, boolean ``(x, y)``.
-        force: f across x and across y, each broadcasts to its faces.
-        tolerance: of the divergence left by conjugate gradients around obstacles, relative to that before each projection;
-            by default 1e-9 in double and 1e-5 in single precision. Without obstacles the projection is exact to rounding.
+        cells: along x, y and maybe z, at least 4 each.
+        lengths: sides of the box; 1 each by default.
+        viscosity: ν > 0, length²/time; a number, or one for each sample, ``(batch,)``.
+        sides: what happens at ``"x0", "x1", "y0", "y1"`` (``"z0", "z1"``): :class:`Wall`, :class:`FreeSlip`, :class:`Outflow` or
+            :class:`Periodic`; periodic where nothing is said.
+        solid: cells of obstacles, boolean ``(x, y[, z])``, or ``(batch, x, y[, z])`` if every sample has its own.
+        solid_velocity: what the faces of obstacles move with, one value or tensor a component, which broadcasts to ``(batch, 1, faces)``;
+            at rest by default. See :func:`rigid_motion`.
+        force: f across each axis, each broadcasts to its faces.
+        implicit_viscosity: Crank-Nicolson for νΔu, where the explicit limit on ``dt`` is too short.
+        tolerance: of conjugate gradients around obstacles, relative to the right-hand side; for the pressure, of the divergence left
+            relative to that before each projection. By default 1e-9 in double and 1e-5 in single precision. Without obstacles all
+            solves are direct, exact to rounding.
         max_iterations: of conjugate gradients; 6 to 12 are usual, whatever the grid.
 
     Raises:
@@ -47,187 +49,234 @@ class StaggeredFlow:
     def __init__(
         self,
         cells: Sequence[int],
-        lengths: Sequence[float] = (1.0, 1.0),
+        lengths: Sequence[float] | None = None,
         *,
-        viscosity: float,
+        viscosity: float | Tensor,
         sides: Mapping[str, Side] | None = None,
         solid: Tensor | None = None,
-        force: tuple[Tensor, Tensor] | None = None,
+        solid_velocity: Sequence[Tensor | float] | None = None,
+        force: Sequence[Tensor] | None = None,
+        implicit_viscosity: bool = False,
         tolerance: float | None = None,
         max_iterations: int = 100,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
-        if len(cells) != 2 or min(cells) < 4 or len(lengths) != 2 or min(lengths) <= 0 or viscosity <= 0:
+        lengths = (1.0,) * len(cells) if lengths is None else lengths
+        if len(cells) not in (2, 3) or min(cells) < 4 or len(lengths) != len(cells) or min(lengths) <= 0:
             raise InputError(
-                f"Expected two axes of 4 cells or more, two positive lengths and a positive viscosity; got {cells}, {lengths}, {viscosity}."
+                f"Expected two or three axes of 4 cells or more and as many positive lengths; got {cells} and {lengths}."
             )
-        self.cells, self.viscosity, self.force = tuple(cells), viscosity, force
-        nx, ny = self.cells
+        self.cells = tuple(cells)
         self.spacings = tuple(L / n for L, n in zip(lengths, self.cells, strict=True))
         self._like = torch.zeros((), dtype=dtype, device=device)
-        self.sides = _pairs(sides or {}, self.cells)
-        self._shapes = ((nx + 1, ny), (nx, ny + 1))
-        if force is not None:
-            self._check_force(force)
-        self._set_faces(solid)
-        box = BoxPoisson(self.cells, self.spacings, self.sides, dtype, device)
-        if box.singular:
-            self._require_balance()
-        tolerance = tolerance if tolerance is not None else (1e-9 if dtype == torch.float64 else 1e-5)
-        fluid = None if solid is None else (~solid).to(self._like)
-        self._pressure = PressureSolver(box, lambda p: -self._divergence(self._gradient(p)), fluid, tolerance, max_iterations)
-
-    def _check_force(self, force: tuple[Tensor, Tensor]) -> None:
-        for f, shape in zip(force, self._shapes, strict=True):
-            if any(n not in (1, m) for n, m in zip(reversed(f.shape), reversed(shape), strict=False)):
-                raise InputError(f"A force has shape {tuple(f.shape)}; expected one that broadcasts to its faces, {shape}.")
-
-    def _set_faces(self, solid: Tensor | None) -> None:
-        """Which faces move freely, and the velocity of the others."""
-        if solid is not None and (tuple(solid.shape) != self.cells or solid.dtype != torch.bool or bool(solid.all())):
-            raise InputError(
-                f"Obstacles are a boolean tensor of shape {self.cells} with some fluid left; got {solid.dtype} {tuple(solid.shape)}."
-            )
-        blocked = torch.zeros(self.cells, dtype=torch.bool) if solid is None else solid.cpu()
-        self._open, self._prescribed = [], []
-        for axis, (shape, pair) in enumerate(zip(self._shapes, self.sides, strict=True)):
-            beside = pressure_with_ghosts(blocked.long()[None, None], axis + 2, *pair)[0, 0] != 0
-            n = self.cells[axis]
-            moves = ~(beside.narrow(axis, 0, n + 1) | beside.narrow(axis, 1, n + 1))
-            value = torch.zeros(shape, dtype=self._like.dtype)
-            for side, index in zip(pair, (0, n), strict=True):
-                if not isinstance(side, Outflow | Periodic):
-                    held = moves.select(axis, index).clone()
-                    moves.select(axis, index).zero_()
-                    if isinstance(side, Wall):
-                        normal = torch.as_tensor(side.normal, dtype=value.dtype, device=value.device)
-                        value.select(axis, index).copy_(normal.expand(held.shape) * held)
-            self._open.append(moves.to(self._like))
-            self._prescribed.append(value.to(self._like))
-
-    def _require_balance(self) -> None:
-        total = self._divergence((self._prescribed[0][None, None], self._prescribed[1][None, None])).sum()
-        size = sum(v.abs().sum() / h for v, h in zip(self._prescribed, self.spacings, strict=True))
-        if bool(total.abs() > 1e-5 * size):
-            raise InputError("The prescribed normal velocities let in more than they let out, or less. Make one side an Outflow.")
+        self.viscosity = self._checked_viscosity(viscosity, implicit_viscosity)
+        self.sides = pairs_of_sides(sides or {}, self.cells)
+        self.force = force
+        for parts, what in ((force, "A force"), (solid_velocity, "The velocity of an obstacle")):
+            self._check_components(parts, what)
+        if solid_velocity is not None and solid is None:
+            raise InputError("There is a velocity of obstacles, but no obstacle. Give their cells as solid.")
+        self.tolerance = tolerance if tolerance is not None else (1e-9 if dtype == torch.float64 else 1e-5)
+        self.max_iterations = max_iterations
+        self.solid = checked_solid(solid, self.cells, device)
+        self.faces = faces(self.cells, self.sides, self.solid, solid_velocity, self._like)
+        self.fluxes = MomentumFluxes(self.cells, self.spacings, self.sides, self.viscosity, self.faces.solid, self._like)
+        self.projection = Projection(
+            self.cells, self.spacings, self.sides, self.faces, self.solid, self.tolerance, self.max_iterations
+        )
+        self._scheme = ImplicitViscosityStep if implicit_viscosity else ExplicitStep
 
     def at_rest(self, batch: int = 1) -> Velocity:
         """Zero velocity, except at faces where it is prescribed; not solenoidal if some is not zero, which :meth:`solve` mends."""
-        u, v = (value.expand(batch, 1, *value.shape).clone() for value in self._prescribed)
-        return u, v
+        batch = max(batch, *(len(v) for v in self.faces.prescribed))
+        return tuple(v.expand(batch, *v.shape[1:]).clone() for v in self.faces.prescribed)
 
     def centred(self, velocity: Velocity) -> Tensor:
-        """Both components at the centres of the cells, ``(..., 2, x, y)``."""
-        u, v = velocity
-        return torch.cat([(u[..., 1:, :] + u[..., :-1, :]) / 2, (v[..., 1:] + v[..., :-1]) / 2], -3)
+        """All components at the centres of the cells, ``(..., 2 or 3, x, y[, z])``."""
+        dim = len(self.cells)
+        return torch.cat([midpoints(w, i - dim) for i, w in enumerate(velocity)], -dim - 1)
 
     def divergence(self, velocity: Velocity) -> Tensor:
-        """The net flow out of each cell by its volume, ``(..., 1, x, y)``."""
-        return self._divergence(velocity)
+        """The net flow out of each cell by its volume, ``(..., 1, x, y[, z])``."""
+        return self.projection.divergence(velocity)
 
     def project(self, velocity: Velocity) -> Velocity:
         """The nearest solenoidal velocity with the prescribed values at the boundary and in obstacles."""
-        u, v = (o * w + value for o, w, value in zip(self._open, velocity, self._prescribed, strict=True))
-        gx, gy = self._gradient(self._pressure(-self._divergence((u, v))))
-        return u - gx, v - gy
+        return self.projection(velocity)
 
-    def rate(self, velocity: Velocity) -> Velocity:
-        """νΔu − div(u ⊗ u) + f at the faces, before the pressure acts; zero at faces that do not move freely."""
-        u, v = velocity
-        parts = (self._momentum(u, v, 0), self._momentum(v, u, 1))
-        if self.force is not None:
-            parts = tuple(part + f.to(part) for part, f in zip(parts, self.force, strict=True))
-        return parts[0] * self._open[0], parts[1] * self._open[1]
+    def rate(self, velocity: Velocity, force: Force = None) -> Velocity:
+        """νΔu − div(u ⊗ u) + f at the faces, before the pressure acts; zero at faces that do not move freely.
 
-    def solve(self, velocity: Velocity, interval: float, frames: int, *, dt: float) -> Velocity:
-        """Velocities at the times 0, interval, ..., frames · interval, ``(batch, frames + 1, 1, nx + 1, ny)`` and the other's shape.
+        ``force`` acts in addition to the flow's own.
+        """
+        rates = self.fluxes(velocity)
+        for f in (self.force, force):
+            if f is not None:
+                rates = [k + part.to(k) for k, part in zip(rates, f, strict=True)]
+        return tuple(k * o for k, o in zip(rates, self.faces.open, strict=True))
+
+    def pressure(self, velocity: Velocity) -> Tensor:
+        """The pressure of a solenoidal velocity at the centres, with which it stays solenoidal; up to a constant without outflow."""
+        return self.projection.potential(self.rate(velocity))
+
+    def force_on(self, velocity: Velocity, body: Tensor | None = None) -> Tensor:
+        """Force of the fluid on obstacles, ``(batch, 2 or 3)``: drag, lift and side force, for density 1 (per unit depth in 2D).
+
+        It is the momentum that the fluid loses to the faces of the obstacles per unit time, by the discrete scheme's own fluxes and
+        pressure; so the discrete momentum budget closes to the tolerance of the pressure.
+
+        Args:
+            velocity: solenoidal, as :meth:`solve` returns it, ``(batch, 1, faces)``.
+            body: the cells that count, boolean, in the shape of ``solid``; all obstacles by default. A face between two bodies counts
+                for both.
+
+        Raises:
+            InputError: there are no obstacles, or ``body`` is no part of them.
+        """
+        if self.solid is None:
+            raise InputError("There is no obstacle to have a force on. Give its cells as solid.")
+        cells = self.solid if body is None else checked_solid(body, self.cells, self._like.device)
+        if cells is None or bool((cells & ~self.solid).any()):
+            raise InputError("The body has cells that are no obstacle.")
+        self._check(velocity)
+        gradients = self.projection.differences(self.pressure(velocity))
+        volume = torch.tensor(self.spacings).prod().item()
+        parts = []
+        for i, (rate, g) in enumerate(zip(self.fluxes(velocity), gradients, strict=True)):
+            n = self.cells[i]
+            counted = faces_of(cells, i, self.sides[i])
+            inside = slice(0, n) if isinstance(self.sides[i][0], Periodic) else slice(1, n)
+            index = (slice(None), slice(None), *[slice(None)] * i, inside)
+            parts.append(volume * torch.where(counted, rate - g, 0.0)[index].flatten(1).sum(1))
+        return torch.stack(parts, 1)
+
+    def solve(self, velocity: Velocity, interval: float, frames: int, *, dt: float, segment: int | None = None) -> Velocity:
+        """Velocities at the times 0, interval, ..., frames · interval: for each component ``(batch, frames + 1, 1, faces)``.
 
         The first frame is the projection of the initial velocity. Each interval takes equal steps, the fewest no longer than ``dt``.
-        Around obstacles, conjugate gradients wait for a GPU; without, nothing does before the end.
+        With gradients, ``segment`` steps at a time are stored (:func:`~thalweg.solvers.grid.rollouts.rollout`). Around obstacles,
+        conjugate gradients wait for a GPU; without, nothing does within an interval.
 
         Raises:
             InputError: a wrong shape or dtype, impossible times.
-            DivergedError: values that are not finite at the end, or a pressure that was not found.
+            DivergedError: a step too long for viscosity or for the velocity, which is looked at once a frame; values that are not finite
+                at the end; a pressure that was not found.
         """
+        return self._solve(velocity, uniform_intervals(interval, frames), dt, segment)
+
+    def solve_at(self, velocity: Velocity, times: Sequence[float], *, dt: float, segment: int | None = None) -> Velocity:
+        """As :meth:`solve`, at increasing times of which the first is that of the initial velocity."""
+        return self._solve(velocity, intervals_between(times), dt, segment)
+
+    def step(self, dt: float) -> ExplicitStep | ImplicitViscosityStep:
+        """The step of length ``dt``, for those who couple something else to the flow.
+
+        Raises:
+            DivergedError: explicit viscosity is not stable with it.
+        """
+        return self._scheme(self, dt)
+
+    def check_step(self, velocity: Velocity, dt: float) -> None:
+        """Raises DivergedError if convection by this velocity is not stable with steps of ``dt``, or if the velocity is not finite."""
+        rate = self.convective_rate(velocity)
+        if not dt * rate <= self._scheme.CONVECTION:  # true for NaN, too
+            raise DivergedError(
+                f"Steps of {dt:.3g} are too long for this velocity: convection is stable up to {self._scheme.CONVECTION / rate:.3g}. Use a "
+                "smaller dt."
+            )
+
+    def convective_rate(self, velocity: Velocity) -> float:
+        """Σ max|u_i| / h_i: by dt the Courant number."""
+        return sum(float(w.detach().abs().max()) / h for w, h in zip(velocity, self.spacings, strict=True))
+
+    def _solve(self, velocity: Velocity, intervals: Sequence[float], dt: float, segment: int | None) -> Velocity:
         self._check(velocity)
-        if interval <= 0 or dt <= 0 or frames < 1:
-            raise InputError(f"Expected a positive interval and dt, and a frame or more; got {interval}, {dt} and {frames}.")
-        steps = ceil(interval / dt * (1 - 1e-12))
-        state = self.project(velocity)
-        states = [state]
-        for _ in range(frames):
-            for _ in range(steps):
-                state = self._step(state, interval / steps)
-            states.append(state)
-        u, v = (torch.stack(parts, 1) for parts in zip(*states, strict=True))
-        if not bool(torch.isfinite(u[:, -1]).all()):
-            raise DivergedError(f"The flow left the finite numbers with dt = {interval / steps:.3g}. Use a smaller dt.")
-        return u, v
+        dim = len(self.cells)
+        if not dt > 0:
+            raise InputError(f"Expected a positive dt; got {dt}.")
+        start = self.step(min(dt, min(intervals))).start(self.project(velocity))
 
-    def _step(self, start: Velocity, dt: float) -> Velocity:
-        stage = start
-        for new in STAGES:
-            rate = self.rate(stage)
-            u, v = (w0 + new * (w - w0 + dt * k) for w0, w, k in zip(start, stage, rate, strict=True))
-            stage = self.project((u, v))
-        return stage
+        def stepper(h: float) -> Callable[[State], State]:
+            return self.step(h)
 
-    def _momentum(self, u: Tensor, v: Tensor, axis: int) -> Tensor:
-        """The rate of the component ``u`` along ``axis``; ``v`` is the other component."""
-        x, y = axis + 2, 3 - axis
-        h, k = self.spacings[axis], self.spacings[1 - axis]
-        along, across = self.sides[axis], self.sides[1 - axis]
-        ux, uy = with_ghosts_across(u, x, *along), with_ghosts_along(u, y, *across)
-        at_centres, at_corners = _midpoints(ux, x), _midpoints(uy, y)
-        v_corners = _midpoints(with_ghosts_along(v, x, *along), x)
-        convection = (at_centres**2).diff(dim=x) / h + (at_corners * v_corners).diff(dim=y) / k
-        return self.viscosity * (ux.diff(n=2, dim=x) / h**2 + uy.diff(n=2, dim=y) / k**2) - convection
+        states = rollout(
+            stepper, start, intervals, dt=dt, segment=segment, check=lambda state, h: self.check_step(state[:dim], h)
+        )
+        result = tuple(torch.stack([state[i] for state in states], 1) for i in range(dim))
+        if not all(bool(torch.isfinite(w[:, -1]).all()) for w in result):
+            raise DivergedError(f"The flow left the finite numbers with dt = {dt:.3g}. Use a smaller dt.")
+        return result
 
-    def _gradient(self, p: Tensor) -> Velocity:
-        """Pressure differences at the faces that move freely."""
-        parts = [
-            pressure_with_ghosts(p, axis + 2, *self.sides[axis]).diff(dim=axis + 2) * (self._open[axis] / self.spacings[axis])
-            for axis in (0, 1)
-        ]
-        return parts[0], parts[1]
+    def _checked_viscosity(self, viscosity: float | Tensor, implicit: bool) -> float | Tensor:
+        nu = torch.as_tensor(viscosity, dtype=self._like.dtype, device=self._like.device)
+        if nu.dim() > 1 or not bool((nu > 0).all()):
+            raise InputError(f"Viscosity must be positive, a number or one for each sample; got {viscosity}.")
+        if implicit and nu.requires_grad:
+            raise InputError("Gradients in the viscosity need explicit viscosity; implicit_viscosity has none.")
+        if not isinstance(viscosity, Tensor):
+            return viscosity
+        return nu.reshape(-1, *[1] * (len(self.cells) + 1))
 
-    def _divergence(self, velocity: Velocity) -> Tensor:
-        u, v = velocity
-        return u.diff(dim=-2) / self.spacings[0] + v.diff(dim=-1) / self.spacings[1]
+    def _check_components(self, parts: Sequence[Tensor | float] | None, what: str) -> None:
+        if parts is None:
+            return
+        shapes = shapes_of_faces(self.cells)
+        if len(parts) != len(shapes):
+            raise InputError(f"{what} has {len(parts)} components; expected {len(shapes)}.")
+        for part, shape in zip(parts, shapes, strict=True):
+            given = tuple(part.shape) if isinstance(part, Tensor) else ()
+            if any(n not in (1, m) for n, m in zip(reversed(given), reversed(shape), strict=False)):
+                raise InputError(f"{what} has shape {given}; expected one that broadcasts to its faces, {shape}.")
 
     def _check(self, velocity: Velocity) -> None:
-        shapes = [(1, *value.shape) for value in self._prescribed]
-        for w, shape in zip(velocity, shapes, strict=True):
-            if w.dim() != 4 or tuple(w.shape[1:]) != shape or w.dtype != self._like.dtype or len(w) != len(velocity[0]):
+        if len(velocity) != len(self.cells):
+            raise InputError(f"The velocity has {len(velocity)} components; expected {len(self.cells)}.")
+        batches = {len(v) for v in self.faces.prescribed if len(v) > 1}
+        if isinstance(self.viscosity, Tensor) and len(self.viscosity) > 1:
+            batches.add(len(self.viscosity))
+        for w, shape in zip(velocity, shapes_of_faces(self.cells), strict=True):
+            if w.dim() != len(shape) + 2 or tuple(w.shape[1:]) != (1, *shape) or w.dtype != self._like.dtype:
                 raise InputError(
-                    f"A component of the velocity is {w.dtype} {tuple(w.shape)}; expected {self._like.dtype} (batch, "
+                    f"A component of the velocity is {w.dtype} {tuple(w.shape)}; expected {self._like.dtype} (batch, 1, "
                     f"{', '.join(map(str, shape))})."
                 )
-        for axis, w in enumerate(velocity):
-            ends = w.select(axis + 2, 0), w.select(axis + 2, -1)
-            if isinstance(self.sides[axis][0], Periodic) and not torch.equal(*ends):
+            if len(w) != len(velocity[0]) or batches - {len(w)}:
                 raise InputError(
-                    f"The {'xy'[axis]}-axis is periodic: the velocity at its last faces must equal that at its first."
+                    f"The velocity has {len(w)} samples, its first component {len(velocity[0])}"
+                    + (f", obstacles, sides or viscosity {', '.join(map(str, batches))}." if batches else ".")
                 )
+        for i, w in enumerate(velocity):
+            ends = w.select(i + 2, 0), w.select(i + 2, -1)
+            if isinstance(self.sides[i][0], Periodic) and not torch.equal(*ends):
+                raise InputError(f"The {'xyz'[i]}-axis is periodic: the velocity at its last faces must equal that at its first.")
 
 
-def _midpoints(w: Tensor, axis: int) -> Tensor:
-    n = w.shape[axis] - 1
-    return (w.narrow(axis, 0, n) + w.narrow(axis, 1, n)) / 2
+def rigid_motion(
+    cells: Sequence[int],
+    lengths: Sequence[float],
+    *,
+    centre: Sequence[float] = (0.0, 0.0),
+    velocity: Sequence[float | Tensor] = (0.0, 0.0),
+    angular_velocity: float | Tensor = 0.0,
+) -> Velocity:
+    """u = V + Ω × (x − c) at the faces, in float64, for ``solid_velocity`` of a body that moves or turns in the plane.
+
+    Numbers, or tensors ``(batch, 1, 1, 1)``, also with gradients. The motion is solenoidal, so that the prescribed flow is balanced.
+
+    Raises:
+        InputError: not two dimensions.
+    """
+    if len(cells) != 2:
+        raise InputError(f"A rigid motion in the plane needs two axes; got {len(cells)}.")
+    (nx, ny), (Lx, Ly) = cells, lengths
+    y = (torch.arange(ny, dtype=torch.float64) + 0.5) * Ly / ny - centre[1]
+    x = (torch.arange(nx, dtype=torch.float64) + 0.5) * Lx / nx - centre[0]
+    u = (velocity[0] - angular_velocity * y).expand(*_leading(velocity[0], angular_velocity), nx + 1, ny)
+    v = (velocity[1] + angular_velocity * x[:, None]).expand(*_leading(velocity[1], angular_velocity), nx, ny + 1)
+    return u, v
 
 
-def _pairs(sides: Mapping[str, Side], cells: Sequence[int]) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
-    if unknown := set(sides) - set(SIDES):
-        raise InputError(f"A box has the sides {', '.join(SIDES)}, not {', '.join(sorted(map(str, unknown)))}.")
-    x0, x1, y0, y1 = (sides.get(name, Periodic()) for name in SIDES)
-    for (low, high), axis, along in (((x0, x1), "x", cells[1]), ((y0, y1), "y", cells[0])):
-        if isinstance(low, Periodic) != isinstance(high, Periodic):
-            raise InputError(f"Only one of {axis}0 and {axis}1 is periodic. Name both of them in sides, or neither.")
-        for side in (low, high):
-            values = (side.normal, side.tangential) if isinstance(side, Wall) else ()
-            if any(isinstance(value, Tensor) and tuple(value.shape) not in ((), (along,)) for value in values):
-                raise InputError(
-                    f"Velocities of the walls across {axis} are numbers or tensors of {along} values, one a cell along the wall."
-                )
-    return (x0, x1), (y0, y1)
+def _leading(*values: float | Tensor) -> tuple[int, ...]:
+    shapes = [value.shape[:-2] for value in values if isinstance(value, Tensor) and value.dim() > 2]
+    return tuple(torch.broadcast_shapes(*shapes)) if shapes else ()

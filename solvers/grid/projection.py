@@ -1,0 +1,91 @@
+"""Divergence, pressure gradient and projection on a staggered grid with faces that do not move."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from .faces import Faces, Velocity
+from .ghosts import pressure_with_ghosts
+from .pressure import BoxPoisson, SelfAdjointSolver
+from .sides import Side
+
+
+class Projection:
+    """The nearest solenoidal velocity with the prescribed values: w − ∇φ at the faces that move freely, with div of it zero.
+
+    Args:
+        solid: obstacles ``(batch or 1, 1, x, y[, z])``; their cells have no pressure.
+        tolerance, max_iterations: of conjugate gradients around obstacles.
+
+    Raises:
+        InputError: prescribed velocities let in more than they let out, and there is no outflow.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[int],
+        spacings: Sequence[float],
+        sides: Sequence[tuple[Side, Side]],
+        faces: Faces,
+        solid: Tensor | None,
+        tolerance: float,
+        max_iterations: int,
+    ):
+        self.spacings, self.sides, self.faces = spacings, sides, faces
+        like = faces.open[0]
+        self.fluid = None if solid is None else (~solid).to(like)
+        # Where every face moves freely, nothing needs masks.
+        self._all_open = all(bool((o == 1).all()) for o in faces.open)
+        box = BoxPoisson(cells, spacings, sides, like.dtype, like.device)
+        if box.singular:
+            self._require_balance()
+        self._solver = SelfAdjointSolver(
+            box,
+            lambda p: -self.divergence(self.gradient(p)),
+            self.fluid,
+            singular=box.singular,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+
+    def divergence(self, velocity: Velocity) -> Tensor:
+        dim = len(velocity)
+        parts = [w.diff(dim=i - dim) / h for i, (w, h) in enumerate(zip(velocity, self.spacings, strict=True))]
+        return sum(parts[1:], parts[0])
+
+    def gradient(self, p: Tensor) -> Velocity:
+        """Pressure differences at the faces that move freely, zero at the others."""
+        parts = self.differences(p)
+        return parts if self._all_open else tuple(o * g for o, g in zip(self.faces.open, parts, strict=True))
+
+    def differences(self, p: Tensor) -> Velocity:
+        """Pressure differences at all faces."""
+        dim = len(self.spacings)
+        return tuple(
+            pressure_with_ghosts(p, i - dim, *pair).diff(dim=i - dim) / h
+            for i, (pair, h) in enumerate(zip(self.sides, self.spacings, strict=True))
+        )
+
+    def held(self, velocity: Velocity) -> Velocity:
+        """With the prescribed values at the faces that do not move freely."""
+        if self._all_open:
+            return velocity
+        return tuple(torch.addcmul(v, o, w) for o, w, v in zip(self.faces.open, velocity, self.faces.prescribed, strict=True))
+
+    def potential(self, velocity: Velocity) -> Tensor:
+        """φ at the centres with div(w − ∇φ) = 0, for a velocity that has the prescribed values."""
+        return self._solver(-self.divergence(velocity))
+
+    def __call__(self, velocity: Velocity) -> Velocity:
+        velocity = self.held(velocity)
+        return tuple(w - g for w, g in zip(velocity, self.gradient(self.potential(velocity)), strict=True))
+
+    def _require_balance(self) -> None:
+        prescribed = tuple(v.detach() for v in self.faces.prescribed)
+        into = self.divergence(prescribed)
+        total = (into if self.fluid is None else into * self.fluid).flatten(1).sum(1)
+        scale = max(float(v.abs().sum() / h) for v, h in zip(prescribed, self.spacings, strict=True))
+        if bool((total.abs() > 1e-5 * scale).any()):
+            raise InputError("The prescribed normal velocities let in more than they let out, or less. Make one side an Outflow.")
