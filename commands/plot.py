@@ -15,7 +15,7 @@ log = logging.getLogger("thalweg")
 
 def run(config: DictConfig) -> None:
     trained = Run(config.run, config.device)
-    disc = trained.discretization()
+    disc = trained.meshes()
     fields = trained.sample(config.sample, disc)
     with torch.no_grad():
         prediction = trained.operator(disc)(fields)

@@ -17,7 +17,7 @@ log = logging.getLogger("thalweg")
 
 def run(config: DictConfig) -> None:
     trained = Run(config.run, config.device)
-    disc = trained.discretization()
+    disc = trained.meshes()
     operator = trained.operator(disc)
     spaces = trained.spaces()
     if config.inputs is None:

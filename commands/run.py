@@ -12,6 +12,7 @@ from ..data import Dataset, open_dataset
 from ..data.dataset import field_spaces
 from ..data.shards import Spaces, read_spaces
 from ..errors import FileError, InputError
+from ..fem import Discretization
 from ..operators import Operator, load_operator
 from ..operators.files import read_identity
 from ..storage import atomic
@@ -43,6 +44,17 @@ class Run:
         disc = read_spaces(Path(self.config.data.folder), dtype)
         disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
         return disc.to(self.device)
+
+    def meshes(self) -> Discretization:
+        """The discretization of a run on meshes, for what is drawn or written on them.
+
+        Raises:
+            InputError: the run's fields live on grids.
+        """
+        disc = self.discretization()
+        if not isinstance(disc, Discretization):
+            raise InputError(f"The fields of {self.folder} live on uniform grids; only those on meshes can be shown this way.")
+        return disc
 
     def spaces(self) -> dict[str, str]:
         """The space of each field in the data."""
