@@ -127,8 +127,9 @@ def _read_state(checkpoint: Path) -> dict[str, Any]:
         state = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
         found = state.get("format")
     except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError, EOFError) as error:
+        reason = "it is no file of torch.save" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
         raise FileError(
-            f"The training state {checkpoint / STATE} is damaged ({error}). Delete {checkpoint} to resume from the one before it."
+            f"The training state {checkpoint / STATE} is damaged ({reason}). Delete {checkpoint} to resume from the one before it."
         ) from error
     if found != FORMAT:
         raise InputError(

@@ -293,8 +293,8 @@ class Trainer:
             self.objective.load_state_dict(own["objective"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"The checkpoint in {self.checkpoints.folder} was written with another optimiser, schedule or objective ({error}). Resume "
-                "with what the run was started with, or start a new one."
+                f"The checkpoint in {self.checkpoints.folder} holds the state of another optimiser, schedule or objective ({error}). "
+                "Resume with what the run was started with, or start a new one."
             ) from error
         if self.average:
             self.average.restore(saved["weights"])
@@ -313,6 +313,9 @@ class Trainer:
             "samples": len(self.train),
             "processes": self.processes.size,
             "data": _digest(self.train) + _digest(self.valid),
+            "objective": type(self.objective).__name__,
+            "optimizer": f"{type(self.optimizer).__name__} {self.optimizer.defaults}",
+            "schedule": type(self.scheduler).__name__,
         }
 
     def _agreed(self, stop_requested: Callable[[], bool], step: int) -> bool:

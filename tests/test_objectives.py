@@ -1,0 +1,236 @@
+"""Objectives: what they minimise, what they draw, and that they train what they promise."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from heat import GRID, Linear, advance, operator, trainer, trajectories
+from thalweg import training
+from thalweg.errors import InputError
+from thalweg.fem import RieszMap
+from thalweg.training import FormResidual, Mixed, Objective, Pool, RelativeNorm, Rollout, SchemeResidual, WeightedSum, rollout
+
+L2 = RelativeNorm(GRID, "u", "L2")
+
+
+def exact(fields: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The solution operator of one step."""
+    return {"u": advance(fields["u"])}
+
+
+class Recorder:
+    """The exact operator, which remembers what it was given and whether gradients were wanted."""
+
+    def __init__(self, factor: float = 1.0):
+        self.given: list[Tensor] = []
+        self.with_gradient: list[bool] = []
+        self.factor = torch.tensor(factor, requires_grad=True)
+
+    def __call__(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.given.append(fields["u"])
+        self.with_gradient.append(torch.is_grad_enabled())
+        return {"u": self.factor * advance(fields["u"])}
+
+
+def one_step_residual(prediction: dict[str, Tensor], fields: dict[str, Tensor]) -> Tensor:
+    return prediction["u"] - advance(fields["previous_u"])
+
+
+def test_the_exact_operator_has_no_loss_under_any_objective():
+    batch = trajectories(4, 8).batch(range(4))
+    residual = SchemeResidual(one_step_residual)
+    for objective in (
+        Rollout(L2, ["u"], horizon=5, pushforward=2),
+        Rollout(residual, ["u"], horizon=3),
+        Pool(residual, ["u"], size=9, trajectories=True),
+        Mixed({"data": Rollout(L2, ["u"]), "physics": Rollout(residual, ["u"])}, {"data": 1.0, "physics": 0.1}),
+    ):
+        objective.start(3)
+        assert objective(exact, batch) < 1e-5
+
+
+def test_a_rollout_feeds_back_its_states_and_takes_the_other_fields_from_the_data():
+    u = trajectories(3, 6).fields["u"]
+    force = torch.randn(3, 6, 1, 8, 8)
+    given: list[Tensor] = []
+
+    def step(fields: dict[str, Tensor]) -> dict[str, Tensor]:
+        given.append(fields["force"])
+        return {"u": fields["u"] + fields["force"]}
+
+    predicted = rollout(step, {"u": u, "force": force, "constant": u[:, 0]}, ["u"], steps=4, start=1)["u"]
+    torch.testing.assert_close(predicted, u[:, 1:2] + force[:, 1:5].cumsum(1))
+    assert all(torch.equal(value, force[:, i + 1]) for i, value in enumerate(given))
+
+
+def test_the_horizon_grows_by_one_up_to_its_end():
+    objective = Rollout(L2, ["u"], horizon=3, grow_every=10)
+    horizons = []
+    for step in (0, 9, 10, 20, 100):
+        objective.start(step)
+        horizons.append(objective.current_horizon)
+    assert horizons == [1, 1, 2, 3, 3]
+
+
+def test_pushforward_steps_carry_no_gradient():
+    objective, batch, recorder = Rollout(L2, ["u"], horizon=2, pushforward=3), trajectories(4, 8).batch(range(4)), Recorder(1.1)
+    blind = set()
+    for step in range(30):
+        recorder.with_gradient.clear()
+        objective.start(step)
+        objective(recorder, batch).backward()
+        assert recorder.with_gradient[-2:] == [True, True]
+        assert not any(recorder.with_gradient[:-2])
+        blind.add(len(recorder.with_gradient) - 2)
+    assert blind == {0, 1, 2, 3}
+    # The relative error after n blind steps and one more is 1.1^(n+1) − 1, its derivative with the blind steps fixed 1.1^n.
+    single = Rollout(L2, ["u"], pushforward=3)
+    single.start(0)
+    recorder.with_gradient.clear()
+    recorder.factor.grad = None
+    loss = single(recorder, batch)
+    loss.backward()
+    n = len(recorder.with_gradient) - 1
+    torch.testing.assert_close(loss, torch.tensor(1.1 ** (n + 1) - 1))
+    torch.testing.assert_close(recorder.factor.grad, torch.tensor(1.1**n))
+
+
+def test_noise_has_the_size_that_is_asked_for_and_leaves_targets_exact():
+    batch = trajectories(256, 2).batch(range(256))
+    recorder, objective = Recorder(), Rollout(L2, ["u"], noise=0.1)
+    objective.start(0)
+    objective(recorder, batch)
+    noise = recorder.given[0] - batch["u"][:, 0]
+    assert noise.std().item() == pytest.approx(0.1 * batch["u"][:, 0].square().mean().sqrt().item(), rel=0.05)
+    assert torch.equal(batch["u"], trajectories(256, 2).fields["u"])
+
+
+def test_draws_follow_from_seed_and_step_alone():
+    batch = trajectories(4, 8).batch(range(4))
+
+    def draws(step: int, seed: int, warm_up: int = 0) -> Tensor:
+        objective, recorder = Rollout(L2, ["u"], pushforward=2, noise=0.1), Recorder()
+        for other in range(warm_up):
+            objective.start(other, seed)
+            objective(recorder, batch)
+        recorder.given.clear()
+        objective.start(step, seed)
+        objective(recorder, batch)
+        return recorder.given[0]
+
+    assert torch.equal(draws(5, seed=1), draws(5, seed=1, warm_up=5))
+    assert not torch.equal(draws(5, seed=1), draws(6, seed=1))
+    assert not torch.equal(draws(5, seed=1), draws(5, seed=2))
+
+
+def test_a_pool_holds_states_that_the_operator_has_reached():
+    batch = trajectories(4, 1).batch(range(4))
+    start = {"u": batch["u"][:, 0]}
+    objective, recorder = Pool(SchemeResidual(one_step_residual), ["u"], size=4, reset=0.0), Recorder()
+    for step in range(6):
+        objective.start(step)
+        objective(recorder, start)
+    # Every slot is served in every step, in random order: the sixth step starts from the states after five.
+    after_five = advance(start["u"], 5)
+    order = torch.cdist(recorder.given[-1].flatten(1), after_five.flatten(1)).argmin(1)
+    assert sorted(order.tolist()) == [0, 1, 2, 3]
+    torch.testing.assert_close(recorder.given[-1], after_five[order], atol=1e-5, rtol=0)
+
+
+def test_a_step_begun_again_starts_from_the_same_pool():
+    start = {"u": trajectories(4, 1).fields["u"][:, 0]}
+    objective, recorder = Pool(SchemeResidual(one_step_residual), ["u"], size=8, reset=0.3), Recorder()
+    for step in (0, 1, 2, 2):
+        objective.start(step)
+        objective(recorder, start)
+    assert torch.equal(recorder.given[2], recorder.given[3])
+    assert not torch.equal(recorder.given[1], recorder.given[2])
+
+
+def test_a_pool_forgets_states_that_grow_without_bound():
+    start = {"u": trajectories(4, 1).fields["u"][:, 0]}
+    objective, recorder = Pool(SchemeResidual(one_step_residual), ["u"], size=4, reset=0.0, limit=50.0), Recorder(10.0)
+    for step in range(9):
+        objective.start(step)
+        objective(recorder, start)
+    largest = max(float(given.abs().max()) for given in recorder.given)
+    assert 5 * start["u"].abs().max() < largest <= 50 * start["u"].abs().max()
+
+
+def test_a_pool_trains_an_operator_without_data(tmp_path: Path):
+    data = {"train": trajectories(40, 1), "valid": trajectories(10, 8, seed=1)}
+    objective = Pool(SchemeResidual(one_step_residual), ["u"], size=64, reset=0.1, trajectories=True)
+
+    def make_operator():
+        return operator(source="u")
+
+    untrained = training.validate(make_operator(), data["valid"], {"l2": L2}, 8, objective.predict)["l2"]
+    run = trainer(tmp_path, {"epochs": 30}, loss=objective, make_operator=make_operator, **data)
+    assert run.run()["best"] < 0.35 * untrained
+
+
+def test_weighted_sums_and_mixtures_are_the_sums_of_their_parts():
+    batch = trajectories(4, 3).batch(range(4))
+    step = operator(source="u")
+    data, physics = L2, SchemeResidual(one_step_residual)
+    parts = [Rollout(loss, ["u"])(step, batch) for loss in (data, physics)]
+    weights = {"data": 1.0, "physics": 0.25}
+    whole = Rollout(WeightedSum({"data": data, "physics": physics}, weights), ["u"])(step, batch)
+    mixed = Mixed({"data": Rollout(data, ["u"]), "physics": Rollout(physics, ["u"])}, weights)
+    mixed.start(0)
+    torch.testing.assert_close(whole, parts[0] + 0.25 * parts[1])
+    torch.testing.assert_close(mixed(step, batch), whole)
+
+
+def test_wrong_batches_and_operators_are_explained():
+    batch = trajectories(4, 3).batch(range(4))
+    with pytest.raises(InputError, match="need 5 frames"):
+        Rollout(L2, ["u"], horizon=4)(exact, batch)
+    with pytest.raises(InputError, match="no state 'w'"):
+        Rollout(L2, ["w"])(exact, batch)
+    with pytest.raises(InputError, match="predicts 'v', not the state 'u'"):
+        Rollout(L2, ["u"])(lambda fields: {"v": fields["u"]}, batch)
+    with pytest.raises(InputError, match="pool of 2 slots"):
+        Pool(L2, ["u"], size=2, trajectories=True)(exact, batch)
+    with pytest.raises(InputError, match="a list of field names"):
+        Rollout(L2, "u")
+
+
+class Dofs(Linear):
+    """The solution itself as parameters, one vector of dofs for the single sample."""
+
+    def __init__(self, g: Tensor, free: Tensor):
+        super().__init__()
+        self.g, self.free = g, free
+        self.factor = torch.nn.Parameter(torch.zeros_like(g))
+
+    def forward(self, fields: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"u": self.g + self.free * self.factor}
+
+
+def test_minimising_a_compiled_residual_solves_the_equation(dataset: Path):
+    from thalweg.data import FieldDataset
+
+    data = FieldDataset(dataset / "data", range(1), dtype=torch.float64)
+    disc, batch = data.discretization, data.batch([0])
+    tags = [tag for tag in disc["V"].tags if tag != "on_boundary"]
+    free = torch.ones(disc["V"].num_dofs, dtype=torch.float64)
+    free[disc["V"].boundary_dofs(tags)] = 0
+    riesz = RieszMap(disc.hierarchy("V", "V1", "V2"), ("stiffness",), tags, cycles=3)
+    loss = FormResidual(disc.form("residual"), riesz)
+    del batch["u"]  # the residual needs no solution
+    solution = Dofs(batch["g"], free)
+    objective, optimizer = Objective(loss), torch.optim.LBFGS(solution.parameters(), max_iter=120, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = objective(solution, batch)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    u = data.batch([0])["u"]
+    error = disc["V"].norm(solution(batch)["u"] - u, "H1") / disc["V"].norm(u, "H1")
+    assert error < 1e-3
