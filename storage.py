@@ -42,6 +42,23 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing_hdf5(path: str | os.PathLike) -> Iterator[Any]:
+    """Yield an HDF5 file in memory that is written to ``path``, atomically, when the block ends without an error.
+
+    HDF5 itself cannot give up a file that the disk has no room for: it fails again whenever one of its objects is freed.
+
+    Raises:
+        FileError: the disk is full, or the folder cannot be written.
+    """
+    with h5py.File(f"{path}", "w", driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic(path) as partial:
+        partial.write_bytes(image)
+
+
 def unwritable(path: str | os.PathLike, error: OSError) -> FileError:
     """The error for a file that cannot be written, with the remedy."""
     if isinstance(error, FileError):

@@ -148,7 +148,8 @@ class FieldDataset(Dataset):
         return self._trajectories
 
     def batch(self, rows: Rows) -> dict[str, Tensor]:
-        return {name: values[rows] for name, values in self._fields.items()}
+        picked = rows if isinstance(rows, slice | Tensor) else list(rows)
+        return {name: values[picked] for name, values in self._fields.items()}
 
     def window(self, rows: Rows, starts: Sequence[int] | Tensor, length: int) -> dict[str, Tensor]:
         fields = {}

@@ -3,14 +3,20 @@
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..errors import InputError
+from ..fem import Space
 from ..fem.uniform_grid import Grids
 from ..storage import atomic
 from .dataset import FieldDataset
 from .shards import require_shards
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PREVIEW = "preview.png"
 
@@ -29,6 +35,8 @@ def write_preview(folder: str | os.PathLike, samples: int = 3) -> Path | None:
     try:
         if isinstance(data.discretization, Grids):
             _draw_grids(data, path)
+        elif max(mesh.dim for mesh in data.discretization.meshes) == 1:
+            _draw_lines(data, path)
         else:
             _draw_spaces(data, path)
     except InputError as error:
@@ -58,19 +66,28 @@ def _draw_spaces(data: FieldDataset, path: Path) -> None:
     plot_comparison(first, panels, path, columns=len(panels) // len(data))  # pyright: ignore[reportArgumentType]
 
 
+def _draw_lines(data: FieldDataset, path: Path) -> None:
+    """Dofs on an interval over their points."""
+    panels = _panels(data)
+    figure = _figure(2.8, 1.6, len(panels) // len(data), len(data))
+    for ax, (title, (name, values)) in zip(figure.axes, panels.items(), strict=True):
+        space = data.discretization[name]
+        assert isinstance(space, Space)
+        x = space.dof_points[:, 0]
+        order = x.argsort()
+        ax.plot(x[order], values[order])
+        _entitle(ax, title)
+    _save(figure, path)
+
+
 def _draw_grids(data: FieldDataset, path: Path) -> None:
     """One channel a panel, vectors by their magnitude."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = _panels(data)
-    columns = len(panels) // len(data)
     assert isinstance(data.discretization, Grids)
     boxes = [data.discretization[name].lengths for name in data.spaces.values()]
-    aspect = max(box[1] / box[0] if len(box) > 1 else 1.0 for box in boxes)
-    figure = Figure(figsize=(2.8 * columns, (2.1 * min(aspect, 2.0) + 0.5) * len(data)), layout="constrained")
-    FigureCanvasAgg(figure)
-    for ax, (title, (name, values)) in zip(figure.subplots(len(data), columns, squeeze=False).flat, panels.items(), strict=True):
+    aspect = min(2.0, max(box[1] / box[0] if len(box) > 1 else 0.6 for box in boxes))
+    figure = _figure(2.8, 2.1 * aspect + 0.5, len(panels) // len(data), len(data))
+    for ax, (title, (name, values)) in zip(figure.axes.copy(), panels.items(), strict=True):
         grid = data.discretization[name]
         shown = values[0] if len(values) == 1 else values.square().sum(0).sqrt()
         if grid.dim == 1:
@@ -79,7 +96,25 @@ def _draw_grids(data: FieldDataset, path: Path) -> None:
             middle = shown if grid.dim == 2 else shown[..., shown.shape[-1] // 2]
             image = ax.imshow(middle.T, origin="lower", extent=(0, grid.lengths[0], 0, grid.lengths[1]))
             figure.colorbar(image, ax=ax, aspect=15).ax.tick_params(labelsize=7)
-        ax.set_title(title, fontsize=8)
-        ax.tick_params(labelsize=7)
+        _entitle(ax, title)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float, columns: int, rows: int) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.subplots(rows, columns, squeeze=False)
+    return figure
+
+
+def _entitle(ax: "Axes", title: str) -> None:
+    ax.set_title(title, fontsize=8)
+    ax.tick_params(labelsize=7)
+
+
+def _save(figure: "Figure", path: Path) -> None:
     with atomic(path) as partial:
         figure.savefig(partial, format="png", dpi=110)

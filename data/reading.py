@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from torch import Tensor
 
 from ..errors import FileError, InputError
 from ..storage import reading_hdf5
@@ -129,6 +130,8 @@ class ShardReader:
         self._local = threading.local()
 
 
-def row_numbers(rows: Sequence[int] | Any, samples: int) -> list[int]:
+def row_numbers(rows: Sequence[int] | Tensor | slice, samples: int) -> list[int]:
     """Rows as a list of numbers, from a slice, a tensor or a sequence."""
-    return list(range(samples))[rows] if isinstance(rows, slice) else [int(row) % samples for row in rows]
+    if isinstance(rows, slice):
+        return list(range(samples))[rows]
+    return [row % samples for row in (rows.tolist() if isinstance(rows, Tensor) else map(int, rows))]

@@ -15,14 +15,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
 from ..errors import FileError
 from ..fem import Discretization, load
 from ..fem.uniform_grid import Grids, load_grids
-from ..storage import atomic, reading_hdf5
+from ..storage import reading_hdf5, writing_hdf5
 
 SCHEMA_VERSION = 1
 KIND = "dataset"
@@ -89,7 +88,7 @@ def write_shard(
     Raises:
         FileError: the disk is full or the folder cannot be written; shards written before are intact.
     """
-    with atomic(shard.path) as partial, h5py.File(partial, "w") as file:
+    with writing_hdf5(shard.path) as file:
         file.attrs.update(
             kind=KIND,
             schema_version=SCHEMA_VERSION,

@@ -3,26 +3,31 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from .firedrake import firedrake
 
-_member: ContextVar[Any] = ContextVar("member", default=None)
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 def communicator() -> Any:
     """What problems pass as ``comm`` where they make a mesh, so that processes can solve different samples side by side."""
-    ensemble = _member.get()
-    return firedrake().COMM_WORLD if ensemble is None else ensemble.comm
+    return _ensemble().comm if _alone.get() else firedrake().COMM_WORLD
 
 
 @contextmanager
 def ensemble_member() -> Iterator[None]:
     """Within this block each process makes meshes of its own: it is a member, of one process, of a Firedrake ``Ensemble``."""
-    fd = firedrake()
-    token = _member.set(fd.Ensemble(fd.COMM_WORLD, 1)) if fd.COMM_WORLD.size > 1 else None
+    token = _alone.set(firedrake().COMM_WORLD.size > 1)
     try:
         yield
     finally:
-        if token is not None:
-            _member.reset(token)
+        _alone.reset(token)
+
+
+@cache
+def _ensemble() -> Any:
+    """Kept for good: an ensemble that is forgotten takes the communicator from under the meshes that were made on it."""
+    fd = firedrake()
+    return fd.Ensemble(fd.COMM_WORLD, 1)

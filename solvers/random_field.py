@@ -53,7 +53,7 @@ class MaternField:
     def sample(self, rng: np.random.Generator) -> Any:
         """One field, a Firedrake ``Function``; it depends on the state of ``rng`` only."""
         fd = firedrake()
-        generator = fd.RandomGenerator(fd.PCG64(seed=int(rng.integers(2**63))))
+        generator = fd.RandomGenerator(fd.PCG64(seed=int(rng.integers(2**63)), comm=self.V.comm))
         white = fd.Cofunction(self.V.dual())
         self._noise.sample(rng=generator, tensor=white)
         white.assign(self._scale * white)

@@ -5,6 +5,7 @@ last. Attributes tell which axes a field lacks because it does not vary along th
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...errors import InputError
+from ...errors import FileError, InputError
 from ...fem.uniform_grid import Grids
 from ...storage import atomic
 from ..dataset import Dataset
@@ -79,7 +80,7 @@ def write_well(
 
     Raises:
         InputError: the fields are not all on one grid, or the boundary is none of The Well's.
-        FileError: the disk is full or the folder cannot be written.
+        FileError: the disk has no room.
     """
     grids = dataset.discretization
     if not isinstance(grids, Grids) or len(set(dataset.spaces.values())) != 1:
@@ -89,6 +90,7 @@ def write_well(
     grid = grids[next(iter(dataset.spaces.values()))]
     dims = list("xyz"[: grid.dim])
     parameters = dict(parameters or {})
+    _require_room(path, dataset)
     with atomic(path) as partial, h5py.File(partial, "w") as opened_file:
         file: Any = opened_file
         file.attrs.update(
@@ -128,6 +130,15 @@ def _array(path: Path, name: str, values: Any, order: int, samples: int, frames:
         return part if moves else part[:, 0]
 
     return LazyArray((samples, *((frames,) if moves else ()), channels, *shape), read)
+
+
+def _require_room(path: str | os.PathLike, dataset: Dataset) -> None:
+    """Refuse a disk without room before HDF5 meets its end, which it does not survive."""
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = 4 * len(dataset) * sum(values[0].numel() for values in dataset.batch(range(1)).values())
+    if (free := shutil.disk_usage(folder).free) < 1.01 * needed + 1e5:
+        raise FileError(f"{path} needs {needed / 1e9:.3g} GB, but the disk has {free / 1e9:.3g} GB left. Choose another folder.")
 
 
 def _is_periodic(boundary: Any) -> bool:
