@@ -18,11 +18,11 @@ from .encoders import (
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .multigrid import MultigridProcessor
-from .neuralstagger import CoarseSolver, Courant, Decomposition, DilatedResNet, NeuralStagger
+from .neuralstagger import CoarseSolver, Courant, Decomposition, DilatedResNet, NeuralStagger, WithTransport
 from .operator import Operator
 from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
-from .structured_decoders import CurlDecoder, IntegralDecoder, PositiveDecoder
+from .structured_decoders import ConservationDecoder, CurlDecoder, IntegralDecoder, PositiveDecoder
 
 __all__ = [
     "FNO",
@@ -30,6 +30,7 @@ __all__ = [
     "CoarseProcessor",
     "CoarseSolver",
     "ComposedDecoder",
+    "ConservationDecoder",
     "Courant",
     "CurlDecoder",
     "Decoder",
@@ -63,6 +64,7 @@ __all__ = [
     "TransferDecoder",
     "Transolver",
     "UNet",
+    "WithTransport",
     "build_operator",
     "load_operator",
     "load_weights",

@@ -6,5 +6,6 @@ from .decomposition import Decomposition
 from .dilated_resnet import DilatedResNet
 from .networks import SubtaskNetworks
 from .neuralstagger import NeuralStagger
+from .transport import WithTransport
 
-__all__ = ["CoarseSolver", "Courant", "Decomposition", "DilatedResNet", "NeuralStagger", "SubtaskNetworks"]
+__all__ = ["CoarseSolver", "Courant", "Decomposition", "DilatedResNet", "NeuralStagger", "SubtaskNetworks", "WithTransport"]

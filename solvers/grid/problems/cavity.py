@@ -1,0 +1,77 @@
+"""The lid-driven cavity from random flows, by its stream function."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....errors import InputError
+from ....fem.uniform_grid import Grid
+from ..potentials import potential_of, velocity_of
+from ..problem import GridProblem
+from ..random_fields import DirichletField
+from ..sides import Wall
+from ..staggered import StaggeredFlow
+
+
+class StaggeredCavity(GridProblem):
+    """Incompressible flow in the unit square under a lid of velocity 1, from random flows at rest at the walls.
+
+    The state ``psi`` is the stream function at the cells' vertices, ``(batch, time, 1, n + 1, n + 1)``, zero on the walls; the input
+    ``free`` is 1 inside and 0 on the walls. The solver has the times ``dt`` of the frames, or fractions of it.
+
+    Good values: Reynolds numbers 1/ν of 100 to 1000.
+
+    Args:
+        cells: n along each axis.
+        viscosity: ν.
+        amplitude: root mean square velocity of the random flow.
+        interval, frames: the frames are at the times 0, interval, ..., frames · interval.
+        dt: the longest time step of the solver.
+    """
+
+    inputs = ("psi", "free")
+    outputs = ("psi",)
+
+    def __init__(
+        self,
+        cells: int = 64,
+        viscosity: float = 2.5e-3,
+        amplitude: float = 0.2,
+        interval: float = 5e-3,
+        frames: int = 32,
+        dt: float = 5e-3,
+    ):
+        if amplitude < 0:
+            raise InputError(f"The amplitude is 0 or more, not {amplitude}.")
+        self.cells, self.viscosity, self.amplitude = (cells, cells), viscosity, amplitude
+        self.grid = Grid((cells + 1, cells + 1))
+        self.interval, self.frames, self.dt = interval, frames, dt
+        self.times = np.arange(frames + 1) * interval
+        self._field = DirichletField(self.cells, alpha=3.0, tau=5.0)
+
+    def flow(self) -> StaggeredFlow:
+        """The reference solver."""
+        sides = {"x0": Wall(), "x1": Wall(), "y0": Wall(), "y1": Wall(tangential=1.0)}
+        return StaggeredFlow(self.cells, viscosity=self.viscosity, sides=sides, dtype=self.dtype, device=self.device)
+
+    def random_inputs(self, seed: int, samples: Sequence[int]) -> dict[str, Tensor]:
+        x, y = self.grid.coordinates(torch.float64, self.device)
+        # Twice zero at the walls, so that the velocity is zero there.
+        psi = self._field.sample(seed, samples, dtype=torch.float64, device=self.device) * x * (1 - x) * y * (1 - y)
+        u, v = velocity_of((psi,), self.grid.spacings, self.grid.periodic)
+        speed = (u.square().mean((1, 2, 3)) + v.square().mean((1, 2, 3))).sqrt()
+        psi = psi * (self.amplitude / speed)[:, None, None, None]
+        free = torch.zeros_like(psi)
+        free[..., 1:-1, 1:-1] = 1
+        return {"psi": psi.to(self.dtype), "free": free.to(self.dtype)}
+
+    def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        flow, spacings, periodic = self.flow(), self.grid.spacings, self.grid.periodic
+        velocity = flow.solve(velocity_of((inputs["psi"],), spacings, periodic), self.interval, self.frames, dt=self.dt)
+        (psi,) = potential_of(velocity, spacings, periodic)
+        return {"psi": psi * inputs["free"][:, None]}
+
+    def stored(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"free": inputs["free"]}
