@@ -40,10 +40,8 @@ def box(cells: Sequence[int], lengths: Sequence[float], refinements: int = 0, qu
     if quadrilateral and len(cells) == 3:
         raise InputError("A box in three dimensions is made of tetrahedra; quadrilaterals are for rectangles.")
     fd = firedrake()
-    if len(cells) == 2:
-        mesh = fd.RectangleMesh(*cells, *lengths, quadrilateral=quadrilateral)
-    else:
-        mesh = fd.BoxMesh(*cells, *lengths)
+    options = {"quadrilateral": quadrilateral} if len(cells) == 2 else {}
+    mesh = (fd.RectangleMesh if len(cells) == 2 else fd.BoxMesh)(*cells, *lengths, **options)
     mesh.boundary_names = SIDES[len(cells)]
     return mesh_hierarchy(mesh, refinements)
 

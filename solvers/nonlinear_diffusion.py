@@ -1,0 +1,86 @@
+"""Diffusion whose coefficient grows with the solution: the smallest nonlinear elliptic problem with an exact transform."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..fem.firedrake import firedrake
+from .continuation import advance_in_steps
+from .direct import LU, NEWTON
+from .domains import domain
+from .problem import Problem, lagrange_hierarchy, markers, solve_or_explain
+from .random_field import MaternField
+
+
+class NonlinearDiffusion(Problem):
+    """−∇·((1 + u²) ∇u) = f, u = g on the tagged boundary parts, no flux through the others.
+
+    Inputs are the source ``f`` and the boundary values ``g``, a field whose dofs away from the tagged parts are zero; the output is
+    ``u``. Both inputs are Matérn fields drawn on the mesh. All live in ``V``, Lagrange elements of the given degree. By Kirchhoff's
+    transform U = u + u³/3 solves −ΔU = f, so there is exactly one solution. Where Newton's method fails, f and g are raised in steps.
+
+    Args:
+        mesh: cells along each side of the unit square, or a mesh file.
+        dirichlet: tags of the boundary parts that carry g, at least one.
+        degree: of the Lagrange elements.
+        refinements: how often the mesh is refined; its levels carry the multigrid hierarchy.
+        source, boundary: ``length``, ``smoothness`` and ``deviation`` of the random f and g (see :class:`MaternField`).
+    """
+
+    inputs = ("f", "g")
+    outputs = ("u",)
+
+    def __init__(
+        self,
+        mesh: str | int = 16,
+        dirichlet: Iterable[str] = ("left", "right", "bottom", "top"),
+        degree: int = 2,
+        refinements: int = 1,
+        source: Mapping[str, float] | None = None,
+        boundary: Mapping[str, float] | None = None,
+    ):
+        fd = firedrake()
+        meshes = domain(mesh, refinements)
+        self.spaces, self.transfers = lagrange_hierarchy(meshes, degree)
+        self.fields = dict.fromkeys(("f", "g", "u"), "V")
+        self.dirichlet = tuple(dirichlet)
+        if not self.dirichlet:
+            raise InputError(
+                "Without a Dirichlet condition there is no solution unless the source has mean zero. Name at least one tag."
+            )
+        V = self.spaces["V"]
+
+        self._f, self._g, self._u = (fd.Function(V, name=name) for name in ("f", "g", "u"))
+        self.residual = nonlinear_residual(self._u, self._f)
+        bc = fd.DirichletBC(V, self._g, markers(meshes[-1], self.dirichlet))
+        self._solver = fd.NonlinearVariationalSolver(
+            fd.NonlinearVariationalProblem(self.residual, self._u, bc), solver_parameters=NEWTON | LU
+        )
+        self._source = MaternField(V, **(source or {"length": 0.3, "deviation": 50.0}))
+        self._boundary = MaternField(V, **(boundary or {"length": 0.6}))
+        self._interior = np.setdiff1d(np.arange(V.node_count), bc.nodes)
+
+    def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
+        f, g = self._source.sample(rng), self._boundary.sample(rng)
+        g.dat.data_wo[self._interior] = 0
+        return {"f": f, "g": g}
+
+    def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        def step(_: float, load: float) -> None:
+            self._f.assign(load * inputs["f"])
+            self._g.assign(load * inputs["g"])
+            solve_or_explain(self._solver, "nonlinear diffusion")
+
+        # From zero each time, so that a solution depends on its input alone.
+        self._u.assign(0)
+        advance_in_steps(step, self._u)
+        return {"u": self._u.copy(deepcopy=True)}
+
+
+def nonlinear_residual(u: Any, f: Any) -> Any:
+    """The weak form ∫ (1 + u²) ∇u·∇v − f v."""
+    fd = firedrake()
+    v = fd.TestFunction(u.function_space())
+    return (fd.inner((1 + u**2) * fd.grad(u), fd.grad(v)) - f * v) * fd.dx
