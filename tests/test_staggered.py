@@ -1,4 +1,4 @@
-"""Flow on staggered grids: divergence, exact solutions, energy, the lid-driven cavity, gradients."""
+"""Flow on staggered grids: divergence, exact solutions, budgets, the lid-driven cavity, obstacles, gradients."""
 
 from math import exp, pi
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from thalweg.errors import DivergedError, InputError
-from thalweg.solvers.grid import FreeSlip, Outflow, Periodic, StaggeredFlow, Wall
+from thalweg.solvers.grid import FreeSlip, Outflow, Periodic, StaggeredFlow, Wall, rigid_motion
 
 f64 = torch.float64
 
@@ -156,12 +156,19 @@ def test_samples_of_a_batch_do_not_touch_each_other():
     torch.testing.assert_close(together[0][1:2], alone[0], atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("implicit", [False, True])
 @pytest.mark.parametrize("obstacle", [False, True])
-def test_gradients_match_finite_differences(obstacle):
+def test_gradients_match_finite_differences(obstacle, implicit):
     solid = torch.zeros(6, 5, dtype=torch.bool)
     solid[2, 2] = True
     flow = StaggeredFlow(
-        (6, 5), viscosity=0.05, sides=BOXES["channel"], solid=solid if obstacle else None, tolerance=1e-13, dtype=f64
+        (6, 5),
+        viscosity=0.05,
+        sides=BOXES["channel"],
+        solid=solid if obstacle else None,
+        implicit_viscosity=implicit,
+        tolerance=1e-13,
+        dtype=f64,
     )
     u, v = (w.requires_grad_() for w in noise(flow, 1))
     assert torch.autograd.gradcheck(lambda u, v: flow.solve((u, v), 0.1, 1, dt=0.05), (u, v), fast_mode=True)
@@ -178,6 +185,153 @@ def test_gradients_reach_inflow_lid_and_force():
     assert torch.autograd.gradcheck(final, inputs, fast_mode=True)
 
 
+def block(cells, low, high) -> torch.Tensor:
+    solid = torch.zeros(cells, dtype=torch.bool)
+    solid[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
+    return solid
+
+
+def test_a_channel_walled_by_obstacles_is_the_channel_between_walls():
+    force, obstacles = (torch.tensor(1.0, dtype=f64), torch.tensor(0.0)), torch.zeros(5, 10, dtype=torch.bool)
+    obstacles[:, :2] = obstacles[:, -2:] = True
+    walled = StaggeredFlow((5, 6), (1.0, 0.6), viscosity=0.1, sides={"y0": Wall(), "y1": Wall()}, force=force, dtype=f64)
+    filled = StaggeredFlow((5, 10), viscosity=0.1, solid=obstacles, force=force, dtype=f64)
+    u, _ = walled.solve(walled.at_rest(), 0.5, 1, dt=0.02)
+    w, _ = filled.solve(filled.at_rest(), 0.5, 1, dt=0.02)
+    torch.testing.assert_close(w[..., 2:-2], u, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("turning", [0.0, 3.0])
+def test_the_momentum_budget_closes(turning):
+    cells, lengths = (14, 12), (1.4, 1.0)
+    solid = block(cells, (3, 4), (6, 8)) | block(cells, (9, 2), (12, 5))
+    motion = rigid_motion(cells, lengths, centre=(0.45, 0.5), angular_velocity=turning)
+    flow = StaggeredFlow(cells, lengths, viscosity=0.05, solid=solid, solid_velocity=motion if turning else None,
+                         force=(torch.tensor(0.7, dtype=f64), torch.tensor(-0.3, dtype=f64)), tolerance=1e-13, dtype=f64)  # fmt: skip
+    velocity = flow.project(noise(flow))
+    rate, gradient = flow.rate(velocity), flow.projection.gradient(flow.pressure(velocity))
+    cell = flow.spacings[0] * flow.spacings[1]
+    drag = flow.force_on(velocity)
+    parts = [flow.force_on(velocity, body) for body in (block(cells, (3, 4), (6, 8)), block(cells, (9, 2), (12, 5)))]
+    torch.testing.assert_close(sum(parts), drag, atol=1e-11, rtol=0)
+    for axis, pushed in enumerate((0.7, -0.3)):
+        inside = (slice(None), slice(None), slice(0, 14), slice(0, 12))
+        gained = (rate[axis] - gradient[axis])[inside].sum((1, 2, 3)) * cell
+        given = pushed * flow.faces.open[axis][inside].sum() * cell
+        torch.testing.assert_close(gained, given - drag[:, axis], atol=1e-10, rtol=0)
+
+
+def test_the_force_on_the_walls_of_a_steady_channel_is_that_which_drives_it():
+    solid = block((6, 10), (0, 0), (6, 2))
+    flow = StaggeredFlow((6, 10), viscosity=1.0, solid=solid, force=(torch.tensor(2.0), torch.tensor(0.0)), dtype=f64)
+    u, v = flow.solve(flow.at_rest(), 1.5, 1, dt=6e-3)
+    torch.testing.assert_close(flow.force_on((u[:, 1], v[:, 1])), torch.tensor([[2.0 * 0.8, 0.0]], dtype=f64), atol=1e-6, rtol=0)
+
+
+def test_every_sample_may_have_its_own_obstacle_inflow_and_viscosity():
+    cells, y = (12, 10), torch.arange(10, dtype=f64) / 10
+    solids = torch.stack([block(cells, (3, 4), (6, 7)), block(cells, (5, 2), (7, 5)), torch.zeros(cells, dtype=torch.bool)])
+    inflow, nu = torch.stack([y, 1 - y, 0 * y + 1]), torch.tensor([0.05, 0.1, 0.02], dtype=f64)
+    turning = torch.tensor([0.0, 2.0, 0.0], dtype=f64).reshape(3, 1, 1, 1)
+    motion = rigid_motion(cells, (1.0, 1.0), centre=(0.5, 0.35), angular_velocity=turning)
+
+    def flow(solid, inflow, nu, motion):
+        sides = {"x0": Wall(normal=inflow), "x1": Outflow(), "y0": Wall(), "y1": Wall()}
+        return StaggeredFlow(cells, viscosity=nu, sides=sides, solid=solid, solid_velocity=motion, tolerance=1e-12, dtype=f64)
+
+    together = flow(solids, inflow, nu, motion)
+    u, _ = together.solve(together.at_rest(), 0.2, 1, dt=0.02)
+    for i in range(3):
+        alone = flow(solids[i], inflow[i], float(nu[i]), [w[i] if w.dim() == 4 else w for w in motion])
+        w, _ = alone.solve(alone.at_rest(), 0.2, 1, dt=0.02)
+        torch.testing.assert_close(u[i : i + 1], w, atol=1e-9, rtol=0)
+
+
+def test_a_turning_cylinder_in_a_turning_box_turns_the_fluid_with_it():
+    n = 16
+    x = (torch.arange(n, dtype=f64) + 0.5) / n - 0.5
+    radius = (x[:, None] ** 2 + x**2).sqrt()
+    cells, omega = (n, n), 2.0
+    motion = rigid_motion(cells, (1.0, 1.0), centre=(0.5, 0.5), angular_velocity=omega)
+    flow = StaggeredFlow(cells, viscosity=0.1, solid=(radius < 0.15) | (radius > 0.4), solid_velocity=motion,
+                         implicit_viscosity=True, dtype=f64)  # fmt: skip
+    u, v = flow.solve(flow.at_rest(), 1.0, 1, dt=0.05)
+    for w, expected in zip((u, v), motion, strict=True):  # to first order, by the stairs
+        free = flow.faces.open[0 if w is u else 1][0, 0] > 0
+        assert (w[0, 1, 0] - expected)[free].abs().max() < 0.05 * omega * 0.4
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_implicit_viscosity_solves_the_same_equations_with_order_two_in_time(box):
+    def end(implicit: bool, dt: float) -> torch.Tensor:
+        flow = StaggeredFlow((10, 8), viscosity=0.1, sides=BOXES[box], implicit_viscosity=implicit, dtype=f64)
+        velocity = flow.project(tuple(0.05 * w + r for w, r in zip(noise(flow, 1), flow.at_rest(), strict=True)))
+        smooth, _ = StaggeredFlow((10, 8), viscosity=0.1, sides=BOXES[box], dtype=f64).solve(velocity, 0.1, 1, dt=5e-3), None
+        return torch.cat([w[:, 1].flatten() for w in flow.solve(tuple(w[:, 1] for w in smooth), 0.2, 1, dt=dt)])
+
+    exact = end(False, 2e-3)
+    errors = [(end(True, dt) - exact).norm() for dt in (0.02, 0.01)]
+    assert errors[1] < 2e-3 * exact.norm()
+    assert (errors[0] / errors[1]).log2() > 1.7
+
+
+def test_implicit_viscosity_around_obstacles_allows_steps_beyond_the_explicit_limit():
+    solid, sides = block((12, 10), (3, 4), (6, 7)), BOXES["channel"]
+    options = {"viscosity": 0.5, "sides": sides, "solid": solid, "tolerance": 1e-11, "dtype": f64}
+    explicit, implicit = StaggeredFlow((12, 10), **options), StaggeredFlow((12, 10), **options, implicit_viscosity=True)
+    with pytest.raises(DivergedError, match="implicit_viscosity"):
+        explicit.solve(explicit.at_rest(), 0.4, 1, dt=0.02)
+    u, v = implicit.solve(implicit.at_rest(), 0.4, 1, dt=0.02)
+    w, _ = explicit.solve(explicit.at_rest(), 0.4, 1, dt=5e-3)
+    assert (u[:, 1] - w[:, 1]).abs().max() < 2e-3
+    assert implicit.divergence((u[:, 1], v[:, 1])).abs().max() < 1e-7
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_checkpointed_segments_give_the_same_gradients_with_less_memory(implicit):
+    flow = StaggeredFlow((8, 6), viscosity=0.05, sides=BOXES["cavity"], implicit_viscosity=implicit, dtype=f64)
+    velocity = tuple(w.requires_grad_() for w in noise(flow, 1))
+    stored, gradients = [], []
+    for segment in (None, 5):
+        count = [0]
+
+        def pack(t: torch.Tensor, count: list[int] = count) -> torch.Tensor:
+            count[0] += t.numel()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            u, v = flow.solve(velocity, 0.5, 2, dt=0.02, segment=segment)
+        stored.append(count[0])
+        gradients.append(torch.autograd.grad(u.square().sum() + v.square().sum(), velocity))
+    assert stored[1] < stored[0] / 10
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
+
+
+def test_frames_at_given_times_are_those_of_equal_intervals():
+    flow = StaggeredFlow((8, 6), viscosity=0.05, sides=BOXES["cavity"], dtype=f64)
+    u, _ = flow.solve(flow.at_rest(), 0.1, 5, dt=0.02)
+    w, _ = flow.solve_at(flow.at_rest(), (2.0, 2.1, 2.3, 2.5), dt=0.02)
+    torch.testing.assert_close(w, u[:, [0, 1, 3, 5]], atol=1e-12, rtol=0)
+
+
+def test_gradients_reach_moving_obstacles_and_their_drag():
+    cells, solid = (6, 5), block((6, 5), (2, 2), (4, 4))
+
+    def drag(angular_velocity: torch.Tensor, nu: torch.Tensor) -> torch.Tensor:
+        motion = rigid_motion(cells, (1.0, 1.0), centre=(0.5, 0.6), angular_velocity=angular_velocity.reshape(-1, 1, 1, 1))
+        flow = StaggeredFlow(cells, viscosity=nu, sides=BOXES["channel"], solid=solid, solid_velocity=motion,
+                             tolerance=1e-13, dtype=f64)  # fmt: skip
+        u, v = flow.solve(flow.at_rest(), 0.1, 1, dt=0.05)
+        return flow.force_on((u[:, 1], v[:, 1]))
+
+    omega, nu = (
+        torch.tensor([1.0, -2.0], dtype=f64, requires_grad=True),
+        torch.tensor([0.05, 0.02], dtype=f64, requires_grad=True),
+    )
+    assert torch.autograd.gradcheck(drag, (omega, nu))
+
+
 def test_wrong_input_and_divergence_are_explained():
     for wrong in (
         {"sides": {"x0": Wall()}},
@@ -186,13 +340,26 @@ def test_wrong_input_and_divergence_are_explained():
         {"sides": {"x0": Wall(normal=torch.ones(5)), "x1": Outflow()}},
         {"solid": torch.zeros(8, 8)},
         {"force": (torch.zeros(8, 6), torch.zeros(()))},
+        {"force": (torch.zeros(()),)},
+        {"solid_velocity": (0.0, 0.0)},
+        {"solid": torch.ones(8, 6, dtype=torch.bool)},
+        {"solid": torch.zeros(8, 6, dtype=torch.bool), "solid_velocity": (torch.zeros(8, 6), 0.0)},
+        {"viscosity": -0.1},
+        {"viscosity": torch.tensor(0.1, requires_grad=True), "implicit_viscosity": True},
     ):
         with pytest.raises(InputError):
-            StaggeredFlow((8, 6), viscosity=0.1, **wrong)
+            StaggeredFlow((8, 6), **{"viscosity": 0.1, **wrong})
     flow = StaggeredFlow((8, 6), viscosity=0.1, dtype=f64)
     u, v = noise(flow)
     for velocity in ((v, u), (u.float(), v), (u + torch.arange(9.0)[:, None], v)):
         with pytest.raises(InputError):
             flow.solve(velocity, 1.0, 1, dt=0.1)
-    with pytest.raises(DivergedError, match="smaller dt"):
-        flow.solve((1e4 * u, 1e4 * v), 100.0, 1, dt=10.0)
+    for times in ((0.0,), (0.0, 1.0, 1.0)):
+        with pytest.raises(InputError, match="times"):
+            flow.solve_at((u, v), times, dt=0.1)
+    with pytest.raises(InputError, match="no obstacle"):
+        flow.force_on((u, v))
+    with pytest.raises(DivergedError, match="explicit viscosity"):
+        flow.solve((u, v), 100.0, 1, dt=10.0)
+    with pytest.raises(DivergedError, match="convection is stable up to"):
+        flow.solve((1e4 * u, 1e4 * v), 1.0, 1, dt=0.02)

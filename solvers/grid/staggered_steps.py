@@ -49,7 +49,7 @@ class ExplicitStep:
 
     def __init__(self, flow: Discretization, dt: float):
         self._flow, self._dt = flow, dt
-        stiffness = float(torch.as_tensor(flow.viscosity).max()) * sum(4 / h**2 for h in flow.spacings)
+        stiffness = float(torch.as_tensor(flow.viscosity).detach().max()) * sum(4 / h**2 for h in flow.spacings)
         if dt * stiffness > self.DIFFUSION:
             raise DivergedError(
                 f"Steps of {dt:.3g} are too long for the explicit viscosity, which is stable up to {self.DIFFUSION / stiffness:.3g}. Use a "
