@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -11,7 +12,12 @@ VERBS = {
     "evaluate": "judge a trained operator on unseen samples",
     "predict": "apply a trained operator to inputs of your own, and write VTU",
     "plot": "draw what a run has to show",
+    "compare": "set runs side by side: errors, parameters, times, and the solver at lower resolutions",
+    "export": "write a trained operator to one file that torch alone can run",
 }
+
+#: Flags of Hydra that are followed by a value.
+_TAKE_VALUES = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--config-name", "-cd", "--config-dir")
 
 USAGE = (
     "usage: thalweg VERB [key=value ...]\n\n"
@@ -42,9 +48,17 @@ def main() -> None:
         print(f"thalweg: there is no verb {verb!r}.{hint}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    overrides = _with_runs(overrides) if verb == "compare" else overrides
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]
     _application(verb)()
+
+
+def _with_runs(arguments: list[str]) -> list[str]:
+    """``outputs/a outputs/b`` as ``runs=[outputs/a,outputs/b]``."""
+    before = ["", *arguments]
+    bare = [a for a, flag in zip(arguments, before, strict=False) if "=" not in a and a[0] != "-" and flag not in _TAKE_VALUES]
+    return [f"runs=[{','.join(bare)}]", *(a for a in arguments if a not in bare)] if bare else arguments
 
 
 def _application(verb: str):
@@ -81,9 +95,8 @@ def _check(verb: str, arguments: list[str]) -> None:
 
     if any(argument in ("-m", "--multirun", "--help", "-h", "--hydra-help") for argument in arguments):
         return
-    takes_value = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--config-name", "-cd", "--config-dir")
     pairs = zip(["", *arguments], arguments, strict=False)
-    overrides = [argument for before, argument in pairs if not argument.startswith("-") and before not in takes_value]
+    overrides = [argument for before, argument in pairs if not argument.startswith("-") and before not in _TAKE_VALUES]
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         try:
             compose(verb, overrides=overrides)

@@ -1,0 +1,74 @@
+"""Error against time: what a faster operator costs in accuracy, and where the solver stands."""
+
+import os
+from collections.abc import Sequence
+from itertools import cycle
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from ..errors import InputError
+from .curves import _label
+from .figure import INK, save
+from .mesh import TAG_COLOURS
+
+#: Name, seconds per sample, error, and deviation of the error.
+Point = tuple[str, float, float, float]
+
+_MARKERS = "osD^vP*X"
+
+
+def plot_tradeoff(
+    operators: Sequence[Point], solvers: Sequence[Point], path: str | os.PathLike, *, error: str, reference: float | None = None
+) -> None:
+    """Draw operators as points, the solver at several resolutions as a line, both axes logarithmic, to a PNG file.
+
+    Args:
+        operators, solvers: ``(name, seconds per sample, error, deviation of the error)``.
+        error: the metric's name.
+        reference: seconds per sample of the solver that made the data, whose error is zero by definition: a vertical line.
+
+    Raises:
+        InputError: there is nothing to draw: a logarithmic axis has no place for errors of zero.
+        FileError: the file cannot be written.
+    """
+    shown = [
+        [point for point in points if point[1] > 0 and point[2] > 0 and np.isfinite(point[2])] for points in (operators, solvers)
+    ]
+    if not any(shown):
+        raise InputError("There are no positive errors to draw against time.")
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    ax = figure.subplots()
+    for (name, seconds, value, deviation), colour, marker in zip(shown[0], cycle(TAG_COLOURS), cycle(_MARKERS)):
+        ax.plot(seconds, value, marker, color=colour, markersize=8, label=name)
+        if deviation:
+            low = min(deviation, 0.9 * value)  # a bar to zero has no end on a logarithmic axis
+            ax.errorbar(seconds, value, yerr=[[low], [deviation]], fmt="none", ecolor=colour, capsize=3)
+    if shown[1]:
+        ordered = sorted(shown[1], key=lambda point: point[2])
+        ax.plot(
+            *zip(*((s, e) for _, s, e, _ in ordered), strict=True), "-o", color=INK, linewidth=1, markersize=4, label="solver"
+        )
+        for name, seconds, value, _ in ordered:
+            background = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+            ax.annotate(name, (seconds, value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK, bbox=background)
+    if reference:
+        ax.axvline(reference, color=INK, linewidth=1, linestyle=":", label="solver of the data")
+    ax.set(xscale="log", yscale="log", xlabel="seconds per sample", ylabel=_label(error))
+    ax.margins(0.15)
+    ax.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    _number(ax)
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save(figure, path)
+
+
+def _number(ax: Axes) -> None:
+    """Readable numbers on short logarithmic axes: 1, 2, 5 in each decade."""
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        axis.set_minor_formatter(NullFormatter())
+        if high < 200 * low:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
