@@ -1,5 +1,6 @@
 """Finite-element spaces as torch sees them: exported from Firedrake once, then batched, differentiable and free of it."""
 
+from .conservation import FluxProjection
 from .discretization import Discretization
 from .discretization_file import load
 from .export import export
@@ -23,6 +24,7 @@ from .uniform_grid import Grid, Grids, load_grids
 __all__ = [
     "Discretization",
     "Element",
+    "FluxProjection",
     "Grid",
     "Grids",
     "Hierarchy",

@@ -13,6 +13,7 @@ from .encoders import Fields
 
 #: Properties that decoders enforce and keep.
 BOUNDARY_VALUES, POSITIVITY, INTEGRAL, DIVERGENCE = "boundary values", "positivity", "integral", "divergence"
+CONSERVATION = "conservation"
 
 
 class Decoder(nn.Module):
@@ -99,7 +100,7 @@ class PlainDecoder(Decoder):
 
     @property
     def keeps(self) -> set[str]:
-        return {BOUNDARY_VALUES, POSITIVITY, INTEGRAL, DIVERGENCE}
+        return {BOUNDARY_VALUES, POSITIVITY, INTEGRAL, DIVERGENCE, CONSERVATION}
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return u

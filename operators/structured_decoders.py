@@ -1,11 +1,13 @@
 """Decoders whose functions keep a physical structure everywhere: a bound, an integral, a divergence."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fem import Space, SparseMatrix
-from .decoders import BOUNDARY_VALUES, DIVERGENCE, INTEGRAL, POSITIVITY, Decoder
+from ..fem import FluxProjection, Space, SparseMatrix
+from .decoders import BOUNDARY_VALUES, CONSERVATION, DIVERGENCE, INTEGRAL, POSITIVITY, Decoder
 from .encoders import Fields
 
 
@@ -118,3 +120,39 @@ class CurlDecoder(Decoder):
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return self.curl(u)
+
+
+class ConservationDecoder(Decoder):
+    """A flux with ∇·σ = f in every cell, the nearest to the learned one (see :class:`FluxProjection`).
+
+    Since the true flux is among those it chooses from, the projection brings the learned one nearer to it, trained or not.
+
+    Args:
+        space: the flux's, H(div) elements.
+        field: name of the output field.
+        divergence: from ``space`` onto its divergences (see :meth:`Discretization.derivative`).
+        data: name of the input field f, which lives there, or a number.
+        tags: boundary parts where the normal flux is prescribed: it is left as it comes, from a :class:`DirichletDecoder` before this one.
+    """
+
+    enforces = CONSERVATION
+
+    def __init__(self, space: Space, field: str, divergence: SparseMatrix, data: str | float = 0.0, tags: Iterable[str] = ()):
+        super().__init__(space, field)
+        self.project = FluxProjection(space, divergence, tuple(tags))
+        self.supply, self.tagged = data, bool(tuple(tags))
+
+    @property
+    def keeps(self) -> set[str]:
+        return {BOUNDARY_VALUES} if self.tagged else set()
+
+    def enforce(self, u: Tensor, fields: Fields) -> Tensor:
+        sources = self.project.divergence.shape[0]
+        if not isinstance(self.supply, str):
+            return self.project(u, torch.full((len(u), sources), self.supply, dtype=u.dtype, device=u.device))
+        if self.supply not in fields or fields[self.supply].shape[-1] != sources:
+            found = tuple(fields[self.supply].shape) if self.supply in fields else "nothing"
+            raise InputError(
+                f"The divergence of {self.field!r} is the field {self.supply!r} of shape (batch, {sources}); got {found}."
+            )
+        return self.project(u, fields[self.supply])

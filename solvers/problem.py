@@ -22,6 +22,7 @@ class Problem(ABC):
     Attributes:
         spaces: Firedrake function spaces by the names under which they are exported.
         transfers: pairs of those names between which interpolation is exported.
+        derivatives: pairs of those names for which the gradient, curl or divergence is exported.
         fields: the space of each field, inputs and outputs alike.
         inputs, outputs: names of the fields an operator is given, and of those it predicts.
         residual: the weak form as a UFL one-form in functions and constants named as the fields.
@@ -31,6 +32,7 @@ class Problem(ABC):
 
     spaces: dict[str, Any]
     transfers: list[tuple[str, str]]
+    derivatives: tuple[tuple[str, str], ...] = ()
     fields: dict[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -52,7 +54,7 @@ class Problem(ABC):
 
     def export(self) -> Discretization:
         """The discretization that operators of this problem live in, with the weak form as ``disc.form("residual")``."""
-        return export(self.spaces, self.transfers, forms={"residual": self.residual, **self.forms})
+        return export(self.spaces, self.transfers, self.derivatives, forms={"residual": self.residual, **self.forms})
 
 
 def lagrange_hierarchy(meshes: list[Any], degree: int, components: int = 1) -> tuple[dict[str, Any], list[tuple[str, str]]]:
