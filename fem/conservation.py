@@ -12,7 +12,9 @@ from .sparse import SparseMatrix
 #: Columns of an inverse factor that are computed at once.
 BLOCK = 256
 
-_UNDETERMINED = "Not every source has a flux: the normal flux is prescribed on the whole boundary. Leave out a tag; there the pressure is given."
+_UNDETERMINED = (
+    "Not every source has a flux, for it is prescribed on the whole boundary. Leave out a tag; there, give the pressure."
+)
 
 
 class FluxProjection(nn.Module):
