@@ -11,6 +11,8 @@ from torch import nn
 from thalweg.errors import FingerprintError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.operators import FNO, Courant, Decomposition, NeuralStagger, UNet, build_operator, load_operator, save_operator
+from thalweg.operators.neuralstagger import Ensemble, SolenoidalVelocity, WithTransport, error_against_cost
+from thalweg.operators.neuralstagger.ensemble import interpolated
 
 f64 = torch.float64
 
@@ -284,3 +286,63 @@ def test_wrong_fields_are_explained():
         operator.set_scales({"w": w})
     with pytest.raises(InputError, match="keep the shape"):
         stagger(network=lambda in_channels, out_channels: nn.Conv2d(in_channels, out_channels, 3))({"w": w})
+
+
+@pytest.mark.parametrize("space", [(2, 4), (3, 1)])
+def test_interpolation_of_a_sub_grid_is_exact_for_waves_and_for_cubic_polynomials(space):
+    decomposition, shape = Decomposition(space), (24, 24)
+    x, y = (torch.arange(n, dtype=f64) for n in shape)
+    wave = torch.sin(2 * x * 2 * torch.pi / 24)[:, None] * torch.cos(y * 2 * torch.pi / 24 - 1)
+    cubic = ((x - 7) ** 3 / 100 + x)[:, None] * (1 - (y / 10) ** 3)
+    for u, periodic in ((wave, (True, True)), (cubic, (False, False))):
+        for i, part in enumerate(decomposition.split(u)):
+            full = interpolated(part, decomposition, i, shape, periodic)
+            torch.testing.assert_close(full, u, atol=1e-9, rtol=0)
+
+
+def test_calibration_recognises_a_member_like_the_others_and_one_that_is_not():
+    members = noise(8, 20000)
+    ensemble = Ensemble(members.mean(0), members.std(0), 8)
+    fair = ensemble.calibration(noise(20000, seed=1))
+    assert fair["spread_skill"] == pytest.approx(1, abs=0.02)
+    assert fair["coverage_1"] == pytest.approx(0.649, abs=0.02)  # of Student's distribution with 7 degrees of freedom
+    assert fair["calibration_error"] < 0.02
+    far = ensemble.calibration(5 + noise(20000, seed=1))
+    assert far["spread_skill"] < 0.3
+    assert far["calibration_error"] > 0.5
+
+
+def test_errors_of_all_resolutions_are_those_of_their_fields():
+    operator = stagger()
+    fields = {"w": noise(2, 2, 1, 8, 8)}
+    reference = operator.rollout(fields, 3)["w"][:, -2:]
+    rows = error_against_cost(operator, fields, reference, "w", 3, (True, True))
+    assert [(row["sub_grids"], row["subtasks"]) for row in rows] == [(1, 2), (2, 4), (4, 8)]
+    assert all(row["coarse_error"] < 1e-12 for row in rows)
+    assert rows[-1]["full_error"] < 1e-12 < 0.1 < rows[0]["full_error"]
+    assert rows[1]["spread_skill"] > 0
+    with pytest.raises(InputError, match="the block after the rollout"):
+        error_against_cost(operator, fields, reference[:, 0], "w", 3, (True, True))
+
+
+def test_the_derived_velocity_has_no_divergence_at_any_time():
+    spacings, free = (0.1, 0.2), torch.zeros(1, 1, 9, 9, dtype=f64)
+    free[..., 1:-1, 1:-1] = 1
+    derived = SolenoidalVelocity(spacings, (False, False))
+    operator = stagger(state={"psi": 1}, padding="replicate", held={"psi": "free"}, derived=derived)
+    fields = operator.rollout({"psi": free[:, None] * noise(2, 2, 1, 9, 9), "free": free}, 20)
+    u, v = fields["velocity_x"], fields["velocity_y"]
+    assert (u.shape, v.shape) == ((2, 42, 1, 9, 8), (2, 42, 1, 8, 9))
+    divergence = u.diff(dim=-2) / spacings[0] + v.diff(dim=-1) / spacings[1]
+    assert divergence.abs().max() < 1e-13 * u.abs().max() / min(spacings)
+    assert u[..., 0, :].count_nonzero() == v[..., 0].count_nonzero() == 0
+
+
+def test_the_network_that_sees_transport_sees_that_of_a_wave():
+    x, y = (torch.arange(16, dtype=f64) * 2 * torch.pi / 16 for _ in range(2))
+    w = (torch.sin(x)[:, None] + torch.cos(2 * y))[None, None]
+    u, v, transport = WithTransport(Convolutions, 1, 1).features(w)[0]
+    torch.testing.assert_close(u, (-torch.sin(2 * y) / 2).expand(16, 16), atol=1e-12, rtol=0)
+    torch.testing.assert_close(v, (-torch.cos(x)[:, None]).expand(16, 16), atol=1e-12, rtol=0)
+    expected = -torch.sin(2 * y) / 2 * torch.cos(x)[:, None] + torch.cos(x)[:, None] * 2 * torch.sin(2 * y)
+    torch.testing.assert_close(transport, expected, atol=1e-12, rtol=0)

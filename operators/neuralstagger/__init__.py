@@ -4,8 +4,22 @@ from .coarse import CoarseSolver
 from .courant import Courant
 from .decomposition import Decomposition
 from .dilated_resnet import DilatedResNet
+from .ensemble import Ensemble
 from .networks import SubtaskNetworks
 from .neuralstagger import NeuralStagger
+from .resolutions import error_against_cost
+from .solenoidal import SolenoidalVelocity
 from .transport import WithTransport
 
-__all__ = ["CoarseSolver", "Courant", "Decomposition", "DilatedResNet", "NeuralStagger", "SubtaskNetworks", "WithTransport"]
+__all__ = [
+    "CoarseSolver",
+    "Courant",
+    "Decomposition",
+    "DilatedResNet",
+    "Ensemble",
+    "NeuralStagger",
+    "SolenoidalVelocity",
+    "SubtaskNetworks",
+    "WithTransport",
+    "error_against_cost",
+]

@@ -18,8 +18,8 @@ from ..staggered import StaggeredFlow
 class MovingDisc(GridProblem):
     """Flow through a channel of height 1 past a disc that starts to move when the stored frames end.
 
-    All fields are at the vertices, ``(batch, channel, nx + 1, ny + 1)``; those of cells repeat the last cells there. The state is the stream
-    function ``psi``, exact on the inflow and the walls where the input ``free`` is 0, and the pressure ``p``, which starts from zero.
+    All fields are at the vertices, ``(batch, channel, nx + 1, ny + 1)``; those of cells repeat the last cells there. The state is the
+    stream function ``psi``, exact on the inflow and the walls where the input ``free`` is 0, and the pressure ``p``, at first zero.
     Inputs are ``solid``, 1 in the disc, its velocity ``wall_velocity`` of two channels, and ``disc`` with its centre, radius and
     velocity to come in five channels, all constant over the grid. Frames are those of the solver around the disc at rest.
     :meth:`advance` moves the disc, once a step of an operator, and turns it back at a distance of its diameter from the walls.
