@@ -73,9 +73,9 @@ def _draw_lines(data: FieldDataset, path: Path) -> None:
     for ax, (title, (name, values)) in zip(figure.axes, panels.items(), strict=True):
         space = data.discretization[name]
         assert isinstance(space, Space)
-        x = space.dof_points[:, 0]
+        x = space.dof_points[:, 0].numpy()
         order = x.argsort()
-        ax.plot(x[order], values[order])
+        ax.plot(x[order], values.numpy()[order])
         _entitle(ax, title)
     _save(figure, path)
 
@@ -89,9 +89,9 @@ def _draw_grids(data: FieldDataset, path: Path) -> None:
     figure = _figure(2.8, 2.1 * aspect + 0.5, len(panels) // len(data), len(data))
     for ax, (title, (name, values)) in zip(figure.axes.copy(), panels.items(), strict=True):
         grid = data.discretization[name]
-        shown = values[0] if len(values) == 1 else values.square().sum(0).sqrt()
+        shown = (values[0] if len(values) == 1 else values.square().sum(0).sqrt()).numpy()
         if grid.dim == 1:
-            ax.plot(grid.axes()[0], shown)
+            ax.plot(grid.axes()[0].numpy(), shown)
         else:
             middle = shown if grid.dim == 2 else shown[..., shown.shape[-1] // 2]
             image = ax.imshow(middle.T, origin="lower", extent=(0, grid.lengths[0], 0, grid.lengths[1]))

@@ -79,7 +79,7 @@ def scattered(points: np.ndarray, values: np.ndarray, space: Space, neighbours: 
 
 
 def read_pvd(path: str | os.PathLike) -> tuple[np.ndarray, list[Path]]:
-    """Times and files of a ParaView collection (``.pvd``), as Firedrake's ``VTKFile`` writes it.
+    """Times and files of a ParaView collection (``.pvd``).
 
     Raises:
         FileError: it is missing or not a collection.

@@ -107,7 +107,7 @@ class FieldArrays:
         self._require_finite(everything)
         fields = {}
         for name in self.fields:
-            values = torch.from_numpy(np.ascontiguousarray(self._frames(name, everything))).to(dtype)
+            values = torch.tensor(self._frames(name, everything), dtype=dtype)
             fields[name] = values if values.shape[1] > 1 else values[:, 0]
         times = None if self.times is None else np.asarray(self.times, dtype=np.float64)
         parameters = {name: np.asarray(values[everything]) for name, values in self.parameters.items()}

@@ -12,7 +12,8 @@ import numpy as np
 from ...errors import FileError, InputError
 from ...fem.uniform_grid import Grid
 
-_UNIFORM = 1e-3  # of the spacing; coordinates are often stored in single precision
+# Coordinates are often stored in single precision, so lengths are taken to six digits.
+_UNIFORM = 1e-3  # of the spacing
 
 
 def grid_of(axes: Sequence[np.ndarray], periodic: Sequence[bool], origin: str) -> Grid:
@@ -28,7 +29,7 @@ def grid_of(axes: Sequence[np.ndarray], periodic: Sequence[bool], origin: str) -
         steps = np.diff(np.asarray(x, dtype=np.float64))
         if len(steps) < 1 or steps.mean() <= 0 or abs(steps - steps.mean()).max() > _UNIFORM * steps.mean():
             raise InputError(f"The {name} coordinates in {origin} are not uniform and increasing; only uniform grids are read.")
-        spacings.append(float(f"{steps.mean():.6g}"))
+        spacings.append(float(steps.mean()))
         halves.append(abs((float(x[0]) / spacings[-1]) % 1 - 0.5) < 0.01)
     centred = all(halves)
     lengths = [h * (len(x) if centred or wraps else len(x) - 1) for h, x, wraps in zip(spacings, axes, periodic, strict=True)]
