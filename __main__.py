@@ -1,10 +1,11 @@
 """The command line: ``thalweg VERB [key=value ...]``, each verb a Hydra application over ``thalweg.conf``."""
 
+import math
 import os
 import sys
-from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 VERBS = {
     "generate": "make a data set with a problem's reference solver",
@@ -26,6 +27,7 @@ USAGE = (
 
   thalweg VERB --help      what the verb does, its configuration groups and every key with its value
   thalweg VERB --cfg job   only the configuration that the given overrides make
+  thalweg VERB -m key=a,b  a sweep: one job for each of the values, or for each of their combinations
 
 Start with
   thalweg generate experiment=quickstart
@@ -51,7 +53,11 @@ def main() -> None:
     overrides = _with_runs(overrides) if verb == "compare" else overrides
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]
-    _application(verb)()
+    failed: list[str] = []
+    _application(verb, failed)()
+    if failed:
+        print(f"thalweg {verb}: {len(failed)} of the sweep's jobs failed: {'; '.join(failed)}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _with_runs(arguments: list[str]) -> list[str]:
@@ -61,19 +67,26 @@ def _with_runs(arguments: list[str]) -> list[str]:
     return [f"runs=[{','.join(bare)}]", *(a for a in arguments if a not in bare)] if bare else arguments
 
 
-def _application(verb: str):
+def _application(verb: str, failed: list[str]):
+    """The verb under Hydra. Jobs of a sweep that fail with an explained error are added to ``failed``, and the others go on."""
     import hydra
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
+    from .commands.sweep import enter_job
     from .errors import ThalwegError
 
     @hydra.main(version_base="1.3", config_path="pkg://thalweg.conf", config_name=verb)
     def application(config: DictConfig):
+        job = enter_job(config, sys.argv)
         try:
             return import_module(f"thalweg.commands.{verb}").run(config)
         except ThalwegError as error:
-            _stop(verb, str(error))
+            if job is None:
+                _stop(verb, str(error))
+            print(f"thalweg {verb}: {job}: {error}", file=sys.stderr)
+            failed.append(job)
+            return math.inf  # the worst metric
         except OmegaConfBaseException as error:
             _stop(
                 verb,
@@ -93,10 +106,14 @@ def _check(verb: str, arguments: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    if any(argument in ("-m", "--multirun", "--help", "-h", "--hydra-help") for argument in arguments):
+    from .commands.sweep import FLAGS, first_job
+
+    if any(argument in ("--help", "-h", "--hydra-help") for argument in arguments):
         return
     pairs = zip(["", *arguments], arguments, strict=False)
     overrides = [argument for before, argument in pairs if not argument.startswith("-") and before not in _TAKE_VALUES]
+    if any(argument in FLAGS for argument in arguments):
+        overrides = first_job(overrides)
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         try:
             compose(verb, overrides=overrides)
@@ -127,7 +144,7 @@ def _suggestion(verb: str, overrides: list[str]) -> str:
     return ""
 
 
-def _stop(verb: str, message: str) -> None:
+def _stop(verb: str, message: str) -> NoReturn:
     print(f"thalweg {verb}: {message}", file=sys.stderr)
     sys.exit(1)
 

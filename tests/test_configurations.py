@@ -37,7 +37,7 @@ def test_every_verb_composes(verb: str):
 def test_every_option_of_every_group_composes(group: str, option: str):
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         config = compose("train", overrides=["experiment=quickstart", f"{group}={option}"])
-    node = config if group == "experiment" else OmegaConf.select(config, group.replace("/", "."))
+    node = config if group.startswith("experiment") or group == "scale" else OmegaConf.select(config, group.replace("/", "."))
     OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
 
 
