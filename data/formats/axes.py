@@ -32,7 +32,10 @@ def grid_of(axes: Sequence[np.ndarray], periodic: Sequence[bool], origin: str) -
         spacings.append(float(steps.mean()))
         halves.append(abs((float(x[0]) / spacings[-1]) % 1 - 0.5) < 0.01)
     centred = all(halves)
-    lengths = [h * (len(x) if centred or wraps else len(x) - 1) for h, x, wraps in zip(spacings, axes, periodic, strict=True)]
+    lengths = [
+        float(f"{h * (len(x) if centred or wraps else len(x) - 1):.6g}")
+        for h, x, wraps in zip(spacings, axes, periodic, strict=True)
+    ]
     return Grid(tuple(map(len, axes)), tuple(lengths), tuple(periodic), "centre" if centred else "vertex")
 
 

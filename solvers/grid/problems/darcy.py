@@ -54,9 +54,9 @@ class MultiscaleTrigonometric:
 class GridDarcy(GridProblem):
     """−div(a grad u) = 1 in the unit square, u = 0 on its boundary, for a random coefficient a.
 
-    Input ``a``, output ``u``, both ``(batch, 1, x, y)`` at every ``every``-th of the solver's nodes, from the corner at the origin. Published
-    benchmarks: 421 nodes and every 2nd (smooth), 512 and every 2nd (rough), 1023 and every 4th (multiscale); where the last node is not
-    among those kept, the stored grid ends before the boundary.
+    Input ``a``, output ``u``, both ``(batch, 1, x, y)`` at every ``every``-th of the solver's nodes, from the corner at the origin.
+    Published benchmarks: 421 nodes and every 2nd (smooth), 512 and every 2nd (rough), 1023 and every 4th (multiscale); where the last
+    node is not among those kept, the stored grid ends before the boundary.
 
     Args:
         coefficient: :class:`TwoPhase` or :class:`MultiscaleTrigonometric`, or a function like them.
