@@ -6,7 +6,9 @@ from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
 from .runge_kutta import ARK436, ARS443, CNRK4, LowStorage, Tableau
 from .sides import FreeSlip, Outflow, Periodic, Wall
+from .smoke import Smoke
 from .staggered import StaggeredFlow, rigid_motion
+from .transport import Transport
 from .vorticity import VorticityEquation
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "Outflow",
     "Periodic",
     "PeriodicField",
+    "Smoke",
     "StaggeredFlow",
     "Tableau",
+    "Transport",
     "VorticityEquation",
     "Wall",
     "diagonal_forcing",

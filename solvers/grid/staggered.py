@@ -1,6 +1,7 @@
 """Incompressible flow in a box with obstacles on a staggered grid (Harlow and Welch, Phys. Fluids 8, 1965)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -139,9 +140,9 @@ class StaggeredFlow:
         cells = self.solid if body is None else checked_solid(body, self.cells, self._like.device)
         if cells is None or bool((cells & ~self.solid).any()):
             raise InputError("The body has cells that are no obstacle.")
-        self._check(velocity)
+        self.check(velocity)
         gradients = self.projection.differences(self.pressure(velocity))
-        volume = torch.tensor(self.spacings).prod().item()
+        volume = prod(self.spacings)
         parts = []
         for i, (rate, g) in enumerate(zip(self.fluxes(velocity), gradients, strict=True)):
             n = self.cells[i]
@@ -191,11 +192,11 @@ class StaggeredFlow:
         return sum(float(w.detach().abs().max()) / h for w, h in zip(velocity, self.spacings, strict=True))
 
     def _solve(self, velocity: Velocity, intervals: Sequence[float], dt: float, segment: int | None) -> Velocity:
-        self._check(velocity)
+        self.check(velocity)
         dim = len(self.cells)
         if not dt > 0:
             raise InputError(f"Expected a positive dt; got {dt}.")
-        start = self.step(min(dt, min(intervals))).start(self.project(velocity))
+        start = self.step(min(dt, *intervals)).start(self.project(velocity))
 
         def stepper(h: float) -> Callable[[State], State]:
             return self.step(h)
@@ -229,7 +230,8 @@ class StaggeredFlow:
             if any(n not in (1, m) for n, m in zip(reversed(given), reversed(shape), strict=False)):
                 raise InputError(f"{what} has shape {given}; expected one that broadcasts to its faces, {shape}.")
 
-    def _check(self, velocity: Velocity) -> None:
+    def check(self, velocity: Velocity) -> None:
+        """Raises InputError if this is no velocity of the flow: shapes, dtype, number of samples, periodic ends."""
         if len(velocity) != len(self.cells):
             raise InputError(f"The velocity has {len(velocity)} components; expected {len(self.cells)}.")
         batches = {len(v) for v in self.faces.prescribed if len(v) > 1}

@@ -56,7 +56,8 @@ class ExplicitStep:
                 "smaller dt or implicit_viscosity."
             )
 
-    def start(self, velocity: Velocity) -> State:
+    def start(self, velocity: Velocity, force: Force = None) -> State:
+        """The velocity is all there is to a state; ``force`` is for schemes that need the first pressure."""
         return velocity
 
     def __call__(self, state: State, force: Force = None) -> State:
