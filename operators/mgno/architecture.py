@@ -13,6 +13,7 @@ class Architecture:
 
     Args:
         channels: of each layer.
+        cycle_channels: of the cycle within a layer, which is where most of the work is.
         layers: how many.
         operator: stencils of which A, on each level, is a learned combination: "mass", "stiffness", "dx", "dxdx", ..., or "coefficient",
             the operator −∇·(a∇) of the sample's own coefficient.
@@ -29,11 +30,13 @@ class Architecture:
         transfer_mixing: learned mixings of channels in restriction and prolongation.
         coefficient: how coarse levels get −∇·(a∇), by "galerkin" products or "rediscretized"; None without a coefficient.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
+        closure: width of a network that corrects the coefficient of every cell and direction from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear.
         linear_share: share of the channels that the activation leaves alone.
     """
 
     channels: int = 24
+    cycle_channels: int = 8
     layers: int = 4
     operator: tuple[str, ...] = ("stiffness", "mass")
     smoother: tuple[str, ...] = ("jacobi",)
@@ -51,13 +54,14 @@ class Architecture:
     transfer_mixing: bool = True
     coefficient: Coarsening | None = None
     mean: Mean = "arithmetic"
+    closure: int = 0
     bias_cells: int = 4
     linear_share: float = 0.5
 
     def __post_init__(self):
         for name in ("operator", "smoother", "source"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        positive = {"channels": self.channels, "layers": self.layers, "levels": self.levels - 1, "coarse": self.coarse}
+        positive = {"channels": self.channels, "cycle_channels": self.cycle_channels, "layers": self.layers, "levels": self.levels - 1, "coarse": self.coarse}
         positive |= {"coarsest": self.coarsest - 1, "bias_cells": self.bias_cells, "pre": self.pre, "post": self.post + 1}
         if wrong := [name for name, value in positive.items() if value < 1]:
             raise InputError(f"An MgNO with {wrong[0]} = {getattr(self, wrong[0])} cannot be built; it must be larger.")
@@ -72,6 +76,8 @@ class Architecture:
                 'The stencil "coefficient" and the option coefficient="galerkin" or "rediscretized" belong together; '
                 f"got {self.operator}, {self.smoother}, {self.source} and {self.coefficient!r}."
             )
+        if self.closure and self.coefficient is None:
+            raise InputError("A closure corrects the coefficient; it needs the stencil \"coefficient\".")
         if not self.operator or not self.smoother or not self.source:
             raise InputError("An MgNO needs at least one stencil in its operator, its smoother and its source.")
 
@@ -80,8 +86,9 @@ class Architecture:
         """Stencils of operator and source that do not depend on a sample."""
         return tuple(dict.fromkeys(name for name in (*self.operator, *self.source) if name != "coefficient"))
 
-    @property
-    def all_stencils(self) -> tuple[str, ...]:
+    def all_stencils(self, dim: int) -> tuple[str, ...]:
         """Every stencil whose element matrices are needed."""
         used = (*self.operator, *self.smoother, *self.source)
+        if self.closure:
+            used += tuple(name for axis in "xyz"[:dim] for name in (f"d{axis}", f"d{axis}d{axis}"))
         return tuple(dict.fromkeys(["mass", "stiffness", *(name for name in used if name not in ("jacobi", "coefficient"))]))

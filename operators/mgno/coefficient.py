@@ -1,7 +1,7 @@
 """The operator −∇·(a∇) of every sample's own coefficient, on every level of a hierarchy: one sparsity pattern, values linear in a."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import scipy.sparse
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...fem import SparseMatrix
-from ...fem.sparse_product import product
-from .elements import Elements
+from .elements import AXES, Elements
+from .symmetric_product import symmetric_product
 
 Mean = Literal["arithmetic", "harmonic"]
 Coarsening = Literal["galerkin", "rediscretized"]
@@ -63,36 +63,26 @@ class SampleMatrices:
     """
 
     def __init__(self, pattern: Pattern, values: Tensor):
-        crow, col, source = pattern.batched(values.shape[1])
+        self.crow, self.col, source = pattern.batched(values.shape[1])
         self.val = values.flatten()[source]
-        self._csr = (crow, col, self.val)
-        self._rows: Tensor | None = None
         D = values.new_zeros(pattern.num_nodes, values.shape[1]).index_copy(0, pattern.diagonal_nodes, values[pattern.diagonal])
         self.inverse_diagonal = torch.where(D > 0, 1 / torch.where(D > 0, D, 1), 0)[..., None]
 
     def on_nodes(self, h: Tensor) -> Tensor:
-        x = h.flatten(0, 1)
-        if self.val.requires_grad:
-            return self._differentiable(x).view_as(h)
-        return product((*self._csr, *self._csr), x).view_as(h)
-
-    def _differentiable(self, x: Tensor) -> Tensor:
-        """The product as gathered terms, through which gradients reach the coefficient, at the price of the terms' memory."""
-        crow, col, val = self._csr
-        row = torch.repeat_interleave(torch.arange(len(crow) - 1, device=crow.device), crow.diff().long())
-        return torch.zeros_like(x).index_add(0, row, val[:, None] * x[col.long()])
+        return symmetric_product(self.crow, self.col, self.val, h.flatten(0, 1)).view_as(h)
 
 
 class CoefficientStencils(nn.Module):
     """−∇·(a∇) on all levels for coefficients at the nodes, ``(nodes, batch)``, one constant a cell by the mean of its nodes.
 
     Args:
-        levels: elements from fine to coarse, with their "stiffness".
+        levels: elements from fine to coarse, with their "stiffness", or "dxdx", "dydy", ... for coefficients of each direction.
         prolongations: from each level to the finer one, with rows and columns of fixed dofs zero.
         free: for each level, which dofs are not fixed.
         coarsening: "galerkin" for PᵀAP, "rediscretized" for the stiffness with the mean coefficient of the cells of each coarse one.
-        parents: for "rediscretized", matrices that sum fine cells' values, weighted by their volumes, to the coarse cells' means.
+        parents: for "rediscretized", matrices from the values of cells to the means over each cell of the next level.
         mean: of the nodes of a cell, and of the cells of a coarser one.
+        directions: whether each axis has a coefficient of its own.
     """
 
     def __init__(
@@ -103,6 +93,7 @@ class CoefficientStencils(nn.Module):
         coarsening: Coarsening = "galerkin",
         parents: Sequence[scipy.sparse.csr_matrix] = (),
         mean: Mean = "arithmetic",
+        directions: bool = False,
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
@@ -111,44 +102,48 @@ class CoefficientStencils(nn.Module):
                 f'Coarsening is "galerkin" or "rediscretized", not {coarsening!r}; the mean "arithmetic" or "harmonic", not {mean!r}.'
             )
         self.harmonic, self.galerkin = mean == "harmonic", coarsening == "galerkin"
+        names = [f"d{axis}d{axis}" for axis in AXES[: levels[0].points.shape[1]]] if directions else ["stiffness"]
         cells, k = levels[0].cell_nodes.shape
-        ones = (np.full(cells * k, 1 / k), (np.repeat(np.arange(cells), k), levels[0].cell_nodes.ravel()))
-        self.to_cells = SparseMatrix(scipy.sparse.csr_matrix(ones, shape=(cells, levels[0].num_nodes)), dtype)
-        rows, cols, E = _assembly(levels[0], free[0])
+        shares = (np.full(cells * k, 1 / k), (np.repeat(np.arange(cells), k), levels[0].cell_nodes.ravel()))
+        self.to_cells = SparseMatrix(scipy.sparse.csr_matrix(shares, shape=(cells, levels[0].num_nodes)), dtype)
+        rows, cols, E = _assembly(levels[0], free[0], names)
         patterns, maps = [Pattern(rows, cols, levels[0].num_nodes)], [SparseMatrix(E, dtype)]
         for l, P in enumerate(prolongations, start=1):
-            if self.galerkin:
-                rows, cols, E = galerkin_map(rows, cols, P)
-            else:
-                rows, cols, E = _assembly(levels[l], free[l])
+            rows, cols, E = galerkin_map(rows, cols, P) if self.galerkin else _assembly(levels[l], free[l], names)
             patterns.append(Pattern(rows, cols, levels[l].num_nodes))
             maps.append(SparseMatrix(E, dtype))
         self.patterns, self.maps = nn.ModuleList(patterns), nn.ModuleList(maps)
-        self.parents = nn.ModuleList(SparseMatrix(C, dtype) for C in parents)
+        each = [scipy.sparse.block_diag([C] * len(names)) for C in parents]
+        self.parents = nn.ModuleList(SparseMatrix(C, dtype) for C in each)
 
-    def forward(self, a: Tensor) -> list[SampleMatrices]:
-        """The operator of every level, fine to coarse."""
+    def forward(self, a: Tensor, factors: Tensor | None = None) -> list[SampleMatrices]:
+        """The operator of every level, fine to coarse; ``factors`` of each cell, batch and direction multiply the coefficient."""
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
+        if factors is not None:
+            cells = (cells[..., None] * factors).permute(2, 0, 1).flatten(0, 1)
         operators, values = [], cells
         for l, (pattern, map_) in enumerate(zip(self.patterns, self.maps, strict=True)):
-            assert isinstance(pattern, Pattern)
-            assert isinstance(map_, SparseMatrix)
             if l and not self.galerkin:
-                mean = self.parents[l - 1]
-                assert isinstance(mean, SparseMatrix)
+                mean = cast(SparseMatrix, self.parents[l - 1])
                 cells = 1 / mean.on_nodes(1 / cells) if self.harmonic else mean.on_nodes(cells)
-            values = map_.on_nodes(values if l and self.galerkin else cells)
-            operators.append(SampleMatrices(pattern, values))
+            values = cast(SparseMatrix, map_).on_nodes(values if l and self.galerkin else cells)
+            operators.append(SampleMatrices(cast(Pattern, pattern), values))
         return operators
 
 
-def _assembly(elements: Elements, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, scipy.sparse.csr_matrix]:
-    """Rows and columns of the nonzeros of the stiffness matrix between free dofs, and the matrix from cell values to nonzeros."""
+def _assembly(
+    elements: Elements, free: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, scipy.sparse.csr_matrix]:
+    """Rows and columns of the nonzeros between free dofs of the sum of stencils, and the matrix from values of cells, of the first stencil,
+    the second and so on, to the nonzeros."""
     cells, k = elements.cell_nodes.shape
     i, j = elements.cell_nodes.repeat(k, axis=1).ravel(), np.tile(elements.cell_nodes, (1, k)).ravel()
     kept = free[i] & free[j]
     cell = np.repeat(np.arange(cells), k * k)[kept]
-    return _collected(i[kept], j[kept], cell, elements.matrices["stiffness"].ravel()[kept], elements.num_nodes, cells)
+    source = np.concatenate([cell + n * cells for n in range(len(names))])
+    weights = np.concatenate([elements.matrices[name].ravel()[kept] for name in names])
+    repeated = np.tile(i[kept], len(names)), np.tile(j[kept], len(names))
+    return _collected(*repeated, source, weights, elements.num_nodes, len(names) * cells)
 
 
 def galerkin_map(

@@ -18,15 +18,15 @@ Kind = Literal["V", "W", "F", "full"]
 class LevelWeights(nn.Module):
     """What is learned on one level: A, the smoothers S of each step, and the mixings of channels in transfers."""
 
-    def __init__(self, architecture: Architecture, steps: int):
+    def __init__(self, architecture: Architecture, steps: int, coarsest: bool = False):
         super().__init__()
-        channels = architecture.channels
+        channels = architecture.cycle_channels
         one = torch.eye(channels) if architecture.mixing == "full" else torch.ones(channels)
         principal = next((name for name in ("coefficient", "stiffness") if name in architecture.operator), architecture.operator[0])
         self.A = nn.Parameter(torch.stack([one * (name == principal) for name in architecture.operator]))
         smoother = torch.stack([one * (name == architecture.smoother[0]) for name in architecture.smoother])
         self.S = nn.Parameter(JACOBI_DAMPING * torch.stack([smoother] * steps))
-        transfers = architecture.transfer_mixing
+        transfers = architecture.transfer_mixing and not coarsest
         self.R = nn.Parameter(one.clone()) if transfers else None
         self.P = nn.Parameter(one.clone()) if transfers else None
 
@@ -44,7 +44,7 @@ class Cycle(nn.Module):
         steps = architecture.pre if architecture.symmetric else architecture.pre + architecture.post
         sets = 1 if architecture.shared else architecture.levels - 1
         self.weights = nn.ModuleList(LevelWeights(architecture, steps) for _ in range(sets))
-        self.coarsest = LevelWeights(architecture, architecture.coarse)
+        self.coarsest = LevelWeights(architecture, architecture.coarse, coarsest=True)
         self.scales = nn.Parameter(torch.ones(architecture.levels - 1)) if architecture.shared else None
 
     def forward(self, f: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None = None) -> Tensor:

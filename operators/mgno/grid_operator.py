@@ -1,6 +1,6 @@
 """MgNO on uniform grids: named fields in, named fields out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from ...fem.uniform_grid import Grid
 from ..encoders import Fields
 from ..operator import Operator
 from .architecture import Architecture
-from .levels import Levels, grid_levels
+from .levels import Levels, extended, grid_levels
 from .network import Network
 from .scaling import ChannelFields, Standardization
 
@@ -32,6 +32,8 @@ class MgNO(Operator):
         boundary_values: there, a number or the input field, with the outputs' channels, that carries them.
         coefficient: the input field, positive and of one channel, that architectures with the stencil "coefficient" need.
         increment: the network gives the change of the inputs.
+        domain: lengths of the box where the grid ends before its boundary, by up to one spacing, as data do that keep every n-th point;
+            inputs are continued by their last values.
 
     Raises:
         InputError: the arguments do not fit each other or the grid.
@@ -51,11 +53,12 @@ class MgNO(Operator):
         boundary_values: str | float = 0.0,
         coefficient: str | None = None,
         increment: bool = False,
+        domain: Sequence[float] = (),
     ):
         super().__init__()
         self.grid, self.architecture = grid, architecture or Architecture()
         self.dirichlet, self.boundary_values = tuple(dirichlet), boundary_values
-        self.coefficient, self.increment = coefficient, increment
+        self.coefficient, self.increment, self.domain = coefficient, increment, tuple(domain)
         self.fields = ChannelFields(inputs, outputs)
         in_channels, out_channels = self.fields.in_channels, self.fields.out_channels
         if (coefficient is not None) != (self.architecture.coefficient is not None):
@@ -70,6 +73,7 @@ class MgNO(Operator):
         self.input_scale = Standardization(in_channels, "channel", grid.shape)
         self.register_buffer("coefficient_scale", torch.ones(()))
         self.register_buffer("output_scale", torch.ones(out_channels, 1))
+        self._extra = extended(grid, self.domain)
         self._levels: dict[tuple, Levels] = {}
         self.levels(grid.shape)
 
@@ -78,30 +82,43 @@ class MgNO(Operator):
         key = (tuple(shape), self.output_scale.device, self.output_scale.dtype)
         if key not in self._levels:
             grid = Grid(shape, self.grid.lengths, self.grid.periodic, self.grid.location)
-            self._levels[key] = grid_levels(grid, self.dirichlet, self.architecture, key[2]).to(key[1])
+            self._levels[key] = grid_levels(grid, self.dirichlet, self.architecture, key[2], self.domain).to(key[1])
         return self._levels[key]
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         u0 = self.fields.join(fields)
         if u0.ndim != self.grid.dim + 2:
             raise InputError(f"Fields have shape {tuple(u0.shape)}; expected (batch, channels) and {self.grid.dim} axes.")
-        shape = tuple(u0.shape[2:])
-        levels = self.levels(shape)
+        levels = self.levels(tuple(u0.shape[2:]))
+        v = self._extended(u0)
         a = None
         if self.coefficient is not None:
-            a = _on_nodes(fields[self.coefficient])[..., 0] / self.coefficient_scale
-        v = _on_nodes(self.input_scale(u0))
-        u = (self.network(v, levels, a).permute(1, 2, 0) * self.output_scale).unflatten(2, shape)
+            a = _on_nodes(self._extended(fields[self.coefficient]))[..., 0] / self.coefficient_scale
+        shape = v.shape[2:]
+        u = self.network(_on_nodes(self.input_scale(v)), levels, a).permute(1, 2, 0) * self.output_scale
+        u = u.unflatten(2, shape)[tuple(slice(n) for n in (*u.shape[:2], *u0.shape[2:]))]
         if self.increment:
             u = u0 + u
-        return self.fields.split(self._on_boundary(u, fields, levels, shape) if self.dirichlet else u)
+        return self.fields.split(self._on_boundary(u, fields) if self.dirichlet else u)
 
-    def _on_boundary(self, u: Tensor, fields: Fields, levels: Levels, shape: tuple[int, ...]) -> Tensor:
-        """Prescribed values, bit for bit, on the Dirichlet sides."""
-        free = levels[0].free.flatten().view(shape) > 0
-        if isinstance(self.boundary_values, str):
-            return torch.where(free, u, fields[self.boundary_values])
-        return torch.where(free, u, self.boundary_values)
+    def _extended(self, u: Tensor) -> Tensor:
+        """Inputs continued by one point along the axes where the domain goes on."""
+        for axis, extra in enumerate(self._extra, start=2):
+            if extra:
+                u = torch.cat([u, u.narrow(axis, u.shape[axis] - 1, 1)], dim=axis)
+        return u
+
+    def _on_boundary(self, u: Tensor, fields: Fields) -> Tensor:
+        """Prescribed values, bit for bit, on the Dirichlet sides that the grid reaches."""
+        g = fields[self.boundary_values] if isinstance(self.boundary_values, str) else u.new_full((), self.boundary_values)
+        for side in self.dirichlet:
+            axis, end = "xyz".index(side[0]), side[1] == "1"
+            if end and self._extra[axis]:
+                continue
+            n = u.shape[axis + 2]
+            at = torch.arange(n, device=u.device).view(-1, *[1] * (self.grid.dim - 1 - axis)) == (n - 1 if end else 0)
+            u = torch.where(at, g, u)
+        return u
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:

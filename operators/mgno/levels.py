@@ -15,6 +15,7 @@ from ...fem import Hierarchy, SparseMatrix
 from ...fem.grid_evaluation import locate
 from ...fem.uniform_grid import Grid
 from .architecture import Architecture
+from .closure import CellFeatures
 from .coefficient import CoefficientStencils
 from .elements import Elements, box_elements, mesh_elements
 
@@ -94,8 +95,9 @@ class Levels(nn.Module):
         if architecture.coefficient is not None:
             means = [_cell_means(fine, coarse, p) for fine, coarse, p in zip(elements, elements[1:], parents, strict=False)]
             self.coefficient = CoefficientStencils(
-                elements, masked, free, architecture.coefficient, means, architecture.mean, dtype
+                elements, masked, free, architecture.coefficient, means, architecture.mean, architecture.closure > 0, dtype
             )
+        self.cell_features = CellFeatures(elements[0], dtype) if architecture.closure else None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -124,12 +126,17 @@ def order(name: str) -> int:
 
 
 def grid_levels(
-    grid: Grid, dirichlet: Iterable[str], architecture: Architecture, dtype: torch.dtype = torch.float32
+    grid: Grid,
+    dirichlet: Iterable[str],
+    architecture: Architecture,
+    dtype: torch.dtype = torch.float32,
+    domain: Sequence[float] = (),
 ) -> Levels:
     """The levels of a uniform grid of vertices: every second point, and the last one of an axis with an odd number of cells.
 
     Args:
         dirichlet: sides of the box where values are fixed, of ``"x0", "x1", "y0", ...``; natural conditions hold on the others.
+        domain: the sides' lengths where the grid ends before the boundary; an axis then gets one more point, on it.
 
     Raises:
         InputError: values at the centres of cells, or a side that is unknown or periodic.
@@ -141,6 +148,8 @@ def grid_levels(
     if unknown := [side for side in sides if side not in known]:
         raise InputError(f"Values cannot be fixed on {unknown[0]!r}; the grid's sides are {', '.join(known) or 'none: it is periodic'}.")
     axes = [np.linspace(0, L, n + wraps) for L, n, wraps in zip(grid.lengths, grid.shape, grid.periodic, strict=True)]
+    lengths = tuple(domain) or grid.lengths
+    axes = [np.append(x, L) if extra else x for x, L, extra in zip(axes, lengths, extended(grid, domain), strict=True)]
     all_axes, maps, parents = [axes], [], []
     while len(all_axes) < (architecture.max_levels or np.inf) and max(len(x) for x in axes) - 1 > architecture.coarsest:
         coarser = [_coarser(x, architecture.coarsest) for x in axes]
@@ -152,10 +161,22 @@ def grid_levels(
         parents.append(_box_parents(axes, coarser))
         axes = coarser
         all_axes.append(axes)
-    elements = [box_elements(axes, grid.periodic, architecture.all_stencils) for axes in all_axes]
+    elements = [box_elements(axes, grid.periodic, architecture.all_stencils(grid.dim)) for axes in all_axes]
     free = [_free(axes, grid.periodic, sides) for axes in all_axes]
-    box = np.array([np.zeros(grid.dim), grid.lengths])
+    box = np.array([np.zeros(grid.dim), lengths])
     return Levels(elements, maps, free, architecture, box, grid.periodic, parents, dtype)
+
+
+def extended(grid: Grid, domain: Sequence[float]) -> list[bool]:
+    """Which axes end before the boundary of the domain.
+
+    Raises:
+        InputError: the grid does not fit the domain.
+    """
+    pairs = list(zip(domain or grid.lengths, grid.lengths, grid.spacings, grid.periodic, strict=True))
+    if any(L < end * (1 - 1e-6) or L > end + h * (1 + 1e-6) or (wraps and L != end) for L, end, h, wraps in pairs):
+        raise InputError(f"A domain of {tuple(domain)} must reach up to one spacing beyond the grid, which ends at {grid.lengths}.")
+    return [L > end * (1 + 1e-6) for L, end, _, _ in pairs]
 
 
 def mesh_levels(
@@ -171,7 +192,7 @@ def mesh_levels(
     """
     tags = list(dirichlet)
     spaces = [hierarchy[l] for l in range(len(hierarchy))]
-    elements = [mesh_elements(space, architecture.all_stencils) for space in spaces]
+    elements = [mesh_elements(space, architecture.all_stencils(space.mesh.dim)) for space in spaces]
     free = [np.ones(space.num_nodes, dtype=bool) for space in spaces]
     for space, unfixed in zip(spaces, free, strict=True):
         if tags:
