@@ -23,7 +23,7 @@ GROUPS = {
     for path in CONF.rglob("*.yaml")
     if path.parent != CONF and "hydra" not in path.parts
 }
-OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options if not group.startswith("experiment/")]
 EXPERIMENTS = GROUPS["experiment"]
 
 
@@ -37,8 +37,22 @@ def test_every_verb_composes(verb: str):
 def test_every_option_of_every_group_composes(group: str, option: str):
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         config = compose("train", overrides=["experiment=quickstart", f"{group}={option}"])
-    node = config if group.startswith("experiment") or group == "scale" else OmegaConf.select(config, group.replace("/", "."))
+    node = config if group in ("experiment", "scale") else OmegaConf.select(config, group.replace("/", "."))
     OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_has_two_scales_and_the_command_line_wins(experiment: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        small, paper, default, overridden = (
+            compose("train", overrides=[f"experiment={experiment}", *more])
+            for more in (["scale=small"], ["scale=paper"], [], ["scale=paper", "training.loop.epochs=7", "data.split.train=5"])
+        )
+    assert default == small
+    assert small.name != paper.name
+    assert small.data.split.train < paper.data.split.train
+    assert (overridden.training.loop.epochs, overridden.data.split.train) == (7, 5)
+    Settings(seed=0, **paper.training.loop)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
