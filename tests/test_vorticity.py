@@ -10,6 +10,7 @@ from thalweg.errors import DivergedError, InputError
 from thalweg.solvers.grid import (
     ARK436,
     ARS443,
+    CNRK4,
     PeriodicField,
     VorticityEquation,
     diagonal_forcing,
@@ -17,6 +18,7 @@ from thalweg.solvers.grid import (
     taylor_green,
 )
 from thalweg.solvers.grid.forcings import grid_points
+from thalweg.solvers.grid.runge_kutta import imaginary_limit
 
 f64 = torch.float64
 
@@ -49,6 +51,36 @@ def test_tableaux_satisfy_the_coupled_order_conditions(scheme):
             assert abs(value - exact) < 1e-13
 
 
+def test_the_low_storage_scheme_has_order_four_where_it_is_explicit_and_two_where_it_is_implicit():
+    """u' = cos(t) u, with t as a second unknown, and u' = −u."""
+
+    def error(steps: int, L: list[float]) -> float:
+        def N(state: torch.Tensor) -> torch.Tensor:
+            return torch.stack([state[0] * state[1].cos() * (1 + L[0]), torch.ones_like(state[1])])
+
+        step = CNRK4.stepper(torch.tensor(L, dtype=f64), N, 1 / steps)
+        state = torch.tensor([1.0, 0.0], dtype=f64)
+        for _ in range(steps):
+            state = step(state)
+        return abs(state[0] - (torch.tensor(1.0, dtype=f64).sin().exp() if not L[0] else exp(-1)))
+
+    assert (error(10, [0.0, 0.0]) / error(20, [0.0, 0.0])).log2() > 3.8
+    assert abs((error(10, [-1.0, 0.0]) / error(20, [-1.0, 0.0])).log2() - 2) < 0.1
+
+
+@pytest.mark.parametrize("scheme", [ARS443, ARK436, CNRK4])
+def test_steps_grow_from_the_stability_limit_on(scheme):
+    """For u' = iyu; no explicit scheme of s stages is stable beyond y = s − 1 (van der Houwen 1977)."""
+    limit = imaginary_limit(scheme)
+    assert 1.5 < limit < 5
+    y = torch.tensor([0.5, 0.99, 1.03], dtype=torch.complex128) * limit
+    step = scheme.stepper(torch.zeros_like(y), lambda u: 1j * y * u, 1.0)
+    u = torch.ones_like(y)
+    for _ in range(200):
+        u = step(u)
+    assert (u.abs() < 1.001).tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("lengths", [(2 * pi, 2 * pi), (1.0, 2.0)])
 def test_taylor_green_decays_at_the_exact_rate(lengths):
     nu = 0.05
@@ -77,7 +109,10 @@ def test_the_nonlinear_term_is_minus_advection():
     torch.testing.assert_close(flow.rate(w)[0, 0], -(u * wx + v * wy), atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize(("scheme", "dts"), [(ARS443, (1 / 40, 1 / 80, 1 / 160)), (ARK436, (1 / 20, 1 / 40, 1 / 80))])
+@pytest.mark.parametrize(
+    ("scheme", "dts"),
+    [(ARS443, (1 / 40, 1 / 80, 1 / 160)), (ARK436, (1 / 20, 1 / 40, 1 / 80)), (CNRK4, (1 / 20, 1 / 40, 1 / 80))],
+)
 def test_the_order_in_time_is_the_claimed_one(scheme, dts):
     flow, w = benchmark(24, viscosity=1e-3), 8 * initial(24)
     exact = flow.solve(w, 0.5, 1, dt=1 / 640)[:, 1]
@@ -154,6 +189,45 @@ def test_each_sample_may_have_its_own_forcing():
         torch.testing.assert_close(both[i : i + 1], one)
 
 
+def test_each_sample_may_have_its_own_viscosity():
+    nu, w = torch.tensor([1e-3, 1e-2], dtype=f64, requires_grad=True), initial(16, range(2))
+    both = VorticityEquation((16, 16), viscosity=nu, dtype=f64).solve(w, 0.1, 1, dt=0.02)
+    for i in range(2):
+        one = VorticityEquation((16, 16), viscosity=float(nu[i].detach()), dtype=f64).solve(w[i : i + 1], 0.1, 1, dt=0.02)
+        torch.testing.assert_close(both[i : i + 1].detach(), one)
+
+    def end(nu: torch.Tensor) -> torch.Tensor:
+        return VorticityEquation((16, 16), viscosity=nu, dtype=f64).solve(w, 0.1, 1, dt=0.05)[:, 1, :, ::5, ::5]
+
+    assert torch.autograd.gradcheck(end, (nu,))
+
+
+def test_checkpointed_segments_give_the_same_gradients_with_less_memory():
+    flow, w = benchmark(16), initial(16).requires_grad_()
+    stored, gradients = [], []
+    for segment in (None, 6):
+        count = [0]
+
+        def pack(t: torch.Tensor, count: list[int] = count) -> torch.Tensor:
+            count[0] += t.numel()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            loss = flow.solve(w - w.mean(), 0.6, 2, dt=0.02, segment=segment).square().sum()
+        stored.append(count[0])
+        gradients.append(torch.autograd.grad(loss, w)[0])
+    assert stored[1] < stored[0] / 20
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_frames_at_given_times_are_those_of_equal_intervals():
+    flow, w = benchmark(16), initial(16)
+    frames = flow.solve(w, 0.1, 5, dt=0.02)
+    torch.testing.assert_close(flow.solve_at(w, (1.0, 1.1, 1.3, 1.5), dt=0.02), frames[:, [0, 1, 3, 5]], atol=1e-12, rtol=0)
+    with pytest.raises(InputError, match="increasing"):
+        flow.solve_at(w, (0.0, 0.0), dt=0.02)
+
+
 def test_an_equation_changes_its_precision_as_a_module():
     w = initial(16)
     flow = benchmark(16, dtype=torch.float32)
@@ -166,7 +240,7 @@ def test_samples_of_a_batch_do_not_touch_each_other():
     torch.testing.assert_close(flow.solve(w, 0.1, 2, dt=0.01)[1:2], flow.solve(w[1:2], 0.1, 2, dt=0.01), atol=1e-13, rtol=0)
 
 
-@pytest.mark.parametrize("scheme", [ARS443, ARK436])
+@pytest.mark.parametrize("scheme", [ARS443, ARK436, CNRK4])
 def test_gradients_match_finite_differences(scheme):
     forcing = diagonal_forcing((8, 6)).requires_grad_()
 
@@ -194,7 +268,14 @@ def test_wrong_input_and_divergence_are_explained():
             flow.solve(wrong, 1.0, 1, dt=0.1)
     with pytest.raises(InputError, match="dt"):
         flow.solve(w, 1.0, 1, dt=0.0)
+    for nu in (0.0, torch.tensor([1.0, -1.0])):
+        with pytest.raises(InputError, match="positive"):
+            VorticityEquation((8, 8), viscosity=nu)
+    with pytest.raises(InputError, match="viscosity"):
+        VorticityEquation((16, 16), viscosity=torch.ones(2), dtype=f64).solve(w, 1.0, 1, dt=0.1)
+    with pytest.raises(InputError, match="segments"):
+        flow.solve(w, 1.0, 1, dt=0.1, segment=0)
     with pytest.raises(InputError, match="forcing"):
         VorticityEquation((8, 8), viscosity=1.0, forcing=torch.zeros(4, 4))
-    with pytest.raises(DivergedError, match="smaller dt"):
+    with pytest.raises(DivergedError, match="stable up to"):
         flow.solve(1e6 * w, 10.0, 1, dt=1.0)
