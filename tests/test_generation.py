@@ -62,7 +62,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize("problem", [darcy, vorticity])
+def channel(discs: int = 2, **settings) -> StaggeredChannel:
+    settings = {"cells": (32, 16), "start": 0.2, "interval": 0.1, "frames": 2, "dt": 0.01} | settings
+    return StaggeredChannel(RandomDiscs(discs, radii=(0.15, 0.2)), **settings)
+
+
+@pytest.mark.parametrize("problem", [darcy, partial(vorticity, viscosity=(1e-3, 1e-2)), channel])
 def test_a_grid_sample_does_not_depend_on_its_batch(problem: Callable[[], GridProblem], tmp_path: Path):
     generate(problem(), tmp_path / "one", 6, seed=3, samples_per_shard=6, batch_size=6, preview=False)
     generate(problem(), tmp_path / "two", 6, seed=3, samples_per_shard=4, batch_size=1, preview=False)
@@ -204,10 +209,10 @@ def test_a_random_forcing_is_an_input_of_its_own():
 
 
 def test_the_flow_around_obstacles_loses_nothing_on_its_way():
-    channel = StaggeredChannel(RandomDiscs(1, radii=(0.15, 0.2)), cells=(32, 16), start=0.2, interval=0.1, frames=2, dt=0.02)
-    channel.dtype = torch.float64
-    inputs = channel.random_inputs(0, range(2))
-    u = channel.solve(inputs)["u"]
+    problem = channel(discs=1)
+    problem.dtype = torch.float64
+    inputs = problem.random_inputs(0, range(2))
+    u = problem.solve(inputs)["u"]
     assert u.shape == (2, 3, 2, 32, 16)
     torch.testing.assert_close(u[:, :, 0].mean(-1), torch.ones(2, 3, 32, dtype=torch.float64), atol=5e-3, rtol=0)
     solid = inputs["solid"][:, 0].bool()
@@ -228,6 +233,15 @@ def test_configured_problems_have_the_published_shapes(name: str, shape: tuple[i
     assert isinstance(problem, GridProblem)
     assert problem.grid.shape == shape
     assert frames is None or (problem.times is not None and len(problem.times) == frames)
+
+
+def test_viscosities_of_a_range_are_parameters_of_the_samples(tmp_path: Path):
+    generate(channel(viscosity=(1e-3, 1e-2)), tmp_path, 6, preview=False)
+    data = FieldDataset(tmp_path)
+    viscosities = data.parameters["viscosity"]
+    assert 1e-3 <= viscosities.min() < viscosities.max() <= 1e-2
+    assert len(set(viscosities)) == 6
+    assert set(data.fields) == {"solid", "u"}
 
 
 def test_the_multiscale_coefficient_is_positive_and_bounded():

@@ -6,6 +6,7 @@ sample and changes none.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import pi
 
 import torch
@@ -71,3 +72,32 @@ def normal_pairs(seed: int, samples: Sequence[int], counter: Sequence[Tensor]) -
     radius, angle = uniform_pairs(seed, samples, counter)
     radius = torch.sqrt(-2 * torch.log(radius))
     return radius * torch.cos(2 * pi * angle), radius * torch.sin(2 * pi * angle)
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """A positive number of each sample whose logarithm is uniform between those of ``low`` and ``high``."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float | Sequence[float], what: str) -> "LogUniform":
+        """From one number or the ends of a range.
+
+        Raises:
+            InputError: they are not positive, or not in order.
+        """
+        ends = (value, value) if isinstance(value, int | float) else tuple(value)
+        if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+            raise InputError(f"The {what} is a positive number, or the smallest and the largest of a range; got {value}.")
+        return cls(float(ends[0]), float(ends[1]))
+
+    @property
+    def varies(self) -> bool:
+        return self.high > self.low
+
+    def sample(self, seed: int, samples: Sequence[int], stream: int = 9) -> Tensor:
+        """One number for each sample, float64 ``(batch,)``; ``stream`` tells it from other random numbers of the sample."""
+        place, _ = uniform_pairs(seed, samples, [torch.tensor(n) for n in (0, 0, 0, stream)])
+        return self.low * (self.high / self.low) ** place

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
-from ..counter_random import uniform_pairs
+from ..counter_random import LogUniform, uniform_pairs
 from ..problem import GridProblem
 from ..sides import Outflow, Wall
 from ..staggered import StaggeredFlow
@@ -54,7 +54,7 @@ class StaggeredChannel(GridProblem):
         obstacles: a function like :class:`RandomDiscs`.
         cells: along x and y.
         length: of the channel.
-        viscosity: ν.
+        viscosity: ν; or its smallest and largest value, between which the parameter ``viscosity`` of a sample is log-uniform.
         start: time from rest to the first frame.
         interval, frames: the stored frames are at the times start, start + interval, ..., start + frames · interval.
         dt: the longest time step; below h / max|u| and 0.15 h²/ν.
@@ -68,7 +68,7 @@ class StaggeredChannel(GridProblem):
         obstacles: RandomDiscs | None = None,
         cells: Sequence[int] = (128, 64),
         length: float = 2.0,
-        viscosity: float = 2e-3,
+        viscosity: float | Sequence[float] = 2e-3,
         start: float = 2.0,
         interval: float = 0.1,
         frames: int = 20,
@@ -77,7 +77,7 @@ class StaggeredChannel(GridProblem):
         if start <= 0:
             raise InputError(f"The flow starts from rest, so it needs some time to the first frame, not {start}.")
         self.obstacles = obstacles or RandomDiscs()
-        self.cells, self.viscosity, self.dt = tuple(cells), viscosity, dt
+        self.cells, self.viscosity, self.dt = tuple(cells), LogUniform.of(viscosity, "viscosity"), dt
         self.grid = Grid(self.cells, (length, 1.0), location="centre")
         self.start, self.interval, self.frames = start, interval, frames
         self.times = start + np.arange(frames + 1) * interval
@@ -85,23 +85,20 @@ class StaggeredChannel(GridProblem):
         self._sides = {"x0": Wall(normal=6 * y * (1 - y)), "x1": Outflow(), "y0": Wall(), "y1": Wall()}
 
     def random_inputs(self, seed: int, samples: Sequence[int]) -> dict[str, Tensor]:
-        return {"solid": self.obstacles(self.grid, seed, samples).to(self.device, self.dtype)}
+        inputs = {"solid": self.obstacles(self.grid, seed, samples).to(self.device, self.dtype)}
+        if self.viscosity.varies:
+            inputs["viscosity"] = self.viscosity.sample(seed, samples).to(self.device, self.dtype)
+        return inputs
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        # The solver has one set of obstacles, so each sample has a solver of its own.
-        return {"u": torch.stack([self._flow_around(solid > 0.5) for solid in inputs["solid"][:, 0]])}
-
-    def _flow_around(self, solid: Tensor) -> Tensor:
-        """The trajectory ``(time, 2, x, y)`` around the obstacles ``(x, y)``."""
         flow = StaggeredFlow(
             self.cells,
             self.grid.lengths,
-            viscosity=self.viscosity,
+            viscosity=inputs.get("viscosity", self.viscosity.low),
             sides=self._sides,
-            solid=solid,
+            solid=inputs["solid"][:, 0] > 0.5,
             dtype=self.dtype,
             device=self.device,
         )
-        u, v = flow.solve(flow.at_rest(), self.start, 1, dt=self.dt)
-        developed = flow.solve((u[:, -1], v[:, -1]), self.interval, self.frames, dt=self.dt)
-        return flow.centred(developed)[0]
+        developed = tuple(w[:, -1] for w in flow.solve(flow.at_rest(len(inputs["solid"])), self.start, 1, dt=self.dt))
+        return {"u": flow.centred(flow.solve(developed, self.interval, self.frames, dt=self.dt))}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
+from ..counter_random import LogUniform
 from ..problem import GridProblem, every_nth, take_every_nth
 from ..random_fields import GaussianField
 from ..vorticity import VorticityEquation
@@ -30,7 +31,8 @@ class VorticityFlow(GridProblem):
             tau=7)``.
         forcing: makes g ``(x, y)`` from the grid's shape, for all samples.
         random_forcing: makes the field of each sample's own g, added to that.
-        viscosity, drag: ν and γ.
+        viscosity: ν; or its smallest and largest value, between which the parameter ``viscosity`` of a sample is log-uniform.
+        drag: γ.
         points: of the solver along each axis.
         every: distance of the stored points, in points.
         lengths: sides of the rectangle.
@@ -45,7 +47,7 @@ class VorticityFlow(GridProblem):
         initial: Callable[..., GaussianField],
         forcing: Callable[[Sequence[int]], Tensor] | None = None,
         random_forcing: Callable[..., GaussianField] | None = None,
-        viscosity: float = 1e-5,
+        viscosity: float | Sequence[float] = 1e-5,
         drag: float = 0.0,
         points: int = 256,
         every: int = 4,
@@ -58,7 +60,7 @@ class VorticityFlow(GridProblem):
             raise InputError(f"Every {every}-th of {points} points is not a periodic grid; choose a divisor.")
         self.shape, self.every, self.lengths = (points, points), every, tuple(lengths)
         self.grid = every_nth(Grid(self.shape, self.lengths, (True, True)), every)
-        self.viscosity, self.drag, self.dt = viscosity, drag, dt
+        self.viscosity, self.drag, self.dt = LogUniform.of(viscosity, "viscosity"), drag, dt
         self.interval, self.frames = interval, frames
         self.times = np.arange(frames + 1) * interval
         self.inputs = ("w", "g") if random_forcing is not None else ("w",)
@@ -71,13 +73,15 @@ class VorticityFlow(GridProblem):
         inputs = {"w": self._initial.sample(seed, samples, stream=_INITIAL, **how)}
         if self._random_forcing is not None:
             inputs["g"] = self._random_forcing.sample(seed, samples, stream=_FORCING, **how) + self._forcing.to(**how)
+        if self.viscosity.varies:
+            inputs["viscosity"] = self.viscosity.sample(seed, samples).to(self.device, self.dtype)
         return inputs
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         flow = VorticityEquation(
             self.shape,
             self.lengths,
-            viscosity=self.viscosity,
+            viscosity=inputs.get("viscosity", self.viscosity.low),
             forcing=inputs.get("g", self._forcing),
             drag=self.drag,
             dtype=self.dtype,
@@ -92,4 +96,5 @@ class VorticityFlow(GridProblem):
         return {"w": torch.stack(frames, 1)}
 
     def stored(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"g": take_every_nth(inputs["g"], self.every)} if "g" in inputs else {}
+        parameters = {name: inputs[name] for name in ("viscosity",) if name in inputs}
+        return parameters | ({"g": take_every_nth(inputs["g"], self.every)} if "g" in inputs else {})
