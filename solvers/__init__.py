@@ -9,6 +9,9 @@ from .hyperelastic_beam import HyperelasticBeam
 from .lid_cavity import LidCavity
 from .mixed_darcy import MixedDarcy
 from .nonlinear_diffusion import NonlinearDiffusion
+from .obstacle_flow import ObstacleFlow
+from .obstacles import Channel, Disc, obstacle_mesh
+from .pipe_flow import PipeFlow
 from .poisson import Poisson
 from .problem import Problem
 from .random_field import MaternField
@@ -17,8 +20,10 @@ from .stokes import Stokes
 
 __all__ = [
     "Burgers",
+    "Channel",
     "CylinderFlow",
     "Darcy",
+    "Disc",
     "ForceHistory",
     "Helmholtz",
     "HyperelasticBeam",
@@ -26,8 +31,11 @@ __all__ = [
     "MaternField",
     "MixedDarcy",
     "NonlinearDiffusion",
+    "ObstacleFlow",
+    "PipeFlow",
     "Poisson",
     "Problem",
     "SteadyCylinderFlow",
     "Stokes",
+    "obstacle_mesh",
 ]

@@ -85,7 +85,9 @@ class PipeFlow(Problem):
         self._d.assign(inputs["d"])
         smallest = firedrake().assemble(self._volume_form, tensor=self._volume).dat.data_ro.min()
         if not smallest > 0:
-            raise InputError(f"The displacement d folds the pipe: det(I + ∂d/∂X) falls to {smallest:.3g}. Make it smaller or smoother.")
+            raise InputError(
+                f"The displacement d folds the pipe: det(I + ∂d/∂X) falls to {smallest:.3g}. Make it smaller or smoother."
+            )
         newton(self._solver, self._z, self._viscosity, "pipe")
         u, p = self._z.subfunctions
         return {"u": u.copy(deepcopy=True), "p": p.copy(deepcopy=True)}
