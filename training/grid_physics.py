@@ -87,9 +87,10 @@ class StaggeredLoss(FrameResidual):
 
     Args:
         residual: of a step between two frames.
-        potential: name of the stream function, or of the three components of the vector potential.
+        potential: name of the stream function, or of the components of the vector potential, or of one field with all three in a
+            periodic box.
         pressure: name of the pressure, where the residual's is a ``"field"``.
-        solid: name of the input that is 1 in obstacles, ``(batch, [time,] 1, x, y[, z])``; none by default.
+        solid: name of the input that is 1 in obstacles, ``(batch, [time,] 1, x, y[, z])``; those of the flow by default.
         wall_velocity: name of the input with the velocity of obstacles, ``(batch, [time,] dim, x, y[, z])``, or with axes of length 1; at
             rest by default.
         boundary_weight: of the velocity's error at walls and obstacles; published: 20.
@@ -110,8 +111,11 @@ class StaggeredLoss(FrameResidual):
         logarithm: bool = False,
     ):
         super().__init__(len(residual.flow.cells), logarithm)
-        if isinstance(potential, str) or len(potential) != (1 if self.dim == 2 else 3):
-            raise InputError(f"A flow in {self.dim} dimensions has {1 if self.dim == 2 else 3} potentials, not {potential!r}.")
+        fits = len(potential) == (1 if self.dim == 2 else 3) or (len(potential) == 1 and all(residual.periodic))
+        if isinstance(potential, str) or not fits:
+            raise InputError(
+                f"A flow in {self.dim} dimensions has a list of {1 if self.dim == 2 else 3} potentials, not {potential!r}."
+            )
         if boundary_weight < 0 or (pressure is None) == (residual.pressure == "field"):
             raise InputError(
                 f"Expected a boundary weight of 0 or more, and a pressure exactly where the residual's is a field; got {boundary_weight}, "
@@ -125,28 +129,35 @@ class StaggeredLoss(FrameResidual):
         before, after = (self._velocity(parts) for parts in zip(*pairs, strict=True))
         samples = len(prediction[self.potential[0]])
         steps = len(after[0]) // samples
-        solid = self.at_steps(truth, self.solid, steps)
-        p = None if self.pressure is None else self.consecutive(prediction, truth, self.pressure)[1]
-        squares = _mean_square(tuple(r / self.residual.dt for r in self.residual(before, after, p, solid)))
+        solid, moving = self._obstacles(truth, steps)
+        p = None if self.pressure is None else self._cells(self.consecutive(prediction, truth, self.pressure)[1])
+        squares = _mean_square(tuple(r / self.residual.dt for r in self.residual(before, after, p, solid, moving)))
         if self.boundary_weight:
-            held = [1 - m for m in self.residual.moves(solid)]
-            wall = self._wall(self.at_steps(truth, self.wall_velocity, steps), solid)
-            error = tuple(h * (u - w) for h, u, w in zip(held, after, wall, strict=True))
+            around = self.residual.faces(solid, moving)
+            error = [(1 - m) * (u - w) for m, u, w in zip(around.open, after, around.prescribed, strict=True)]
             squares = squares + self.boundary_weight * _mean_square(error)
         return self.reduced(squares, samples)
 
     def _velocity(self, potential: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return velocity_of(potential, self.residual.flow.spacings, self.residual.periodic)
+        parts = potential[0].split(1, 1) if self.dim == 3 and len(potential) == 1 else potential
+        return velocity_of(tuple(parts), self.residual.flow.spacings, self.residual.periodic)
 
-    def _wall(self, velocity: Tensor | None, solid: Tensor | None) -> tuple[Tensor, ...]:
-        """The prescribed velocity of faces that are held."""
-        walls = self.residual.prescribed
-        if velocity is None or solid is None:
-            return walls
-        cells = velocity.expand(*velocity.shape[:2], *self.residual.flow.cells)
-        obstacle = at_faces(tuple(cells.split(1, 1)), self.residual.periodic)
-        sides = self.residual.moves()
-        return tuple(w + m * o for w, m, o in zip(walls, sides, obstacle, strict=True))
+    def _obstacles(self, fields: Fields, steps: int) -> tuple[Tensor | None, tuple[Tensor, ...] | None]:
+        """Cells of obstacles and the velocities of their faces."""
+        solid = self.at_steps(fields, self.solid, steps)
+        velocity = self.at_steps(fields, self.wall_velocity, steps)
+        if solid is None or velocity is None:
+            return None if solid is None else self._cells(solid), None
+        cells = (
+            velocity.expand(*velocity.shape[:2], *self.residual.flow.cells) if velocity.shape[-1] == 1 else self._cells(velocity)
+        )
+        return self._cells(solid), at_faces(tuple(cells.split(1, 1)), self.residual.periodic)
+
+    def _cells(self, u: Tensor) -> Tensor:
+        """A field of cells without what a grid of vertices has beyond the last cells."""
+        for axis, n in enumerate(self.residual.flow.cells):
+            u = u.narrow(axis - self.dim, 0, n)
+        return u
 
 
 def _mean_square(parts: Sequence[Tensor]) -> Tensor:

@@ -100,13 +100,6 @@ def potential_of(velocity: Components, spacings: Sequence[float], periodic: Sequ
     return tuple(a.to(dtype) for a in potential)
 
 
-def open_faces(solid: Tensor, periodic: Sequence[bool]) -> Components:
-    """1 at faces without a solid cell beside them, 0 at the others, for cells ``(..., x, y[, z])`` that are 1 or True in obstacles."""
-    dim = len(periodic)
-    fluid = 1 - solid.to(torch.get_default_dtype() if solid.dtype == torch.bool else solid.dtype)
-    return tuple(torch.minimum(*_beside(fluid, axis, dim, periodic)) for axis in range(dim))
-
-
 def at_faces(cells: Components, periodic: Sequence[bool]) -> Components:
     """Components of a vector at the centres of cells to its normal components at the faces, by the mean of both sides."""
     dim = len(periodic)

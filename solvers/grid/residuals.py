@@ -1,35 +1,24 @@
 """One-step schemes of flows as residuals of two consecutive frames, and the reference solution that makes them zero."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, get_args
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import DivergedError, InputError
-from .ghosts import pressure_with_ghosts
-from .potentials import Components, curl, open_faces, surrounded
-from .sides import Outflow, Periodic, Side
+from .faces import Faces, Velocity, faces
+from .momentum import MomentumFluxes
+from .potentials import curl, surrounded
+from .projection import Projection
+from .sides import Periodic
+from .staggered import StaggeredFlow
 from .vorticity import VorticityEquation
 
 #: Where the rate is taken between the two frames of a step: at the first (forward Euler), in the middle, at the second (backward Euler).
 SCHEMES = {"explicit": 0.0, "midpoint": 0.5, "implicit": 1.0}
 
 Pressure = Literal["curl", "projection", "field"]
-
-
-class StaggeredEquations(Protocol):
-    """What a residual needs of a flow on a staggered grid; see :class:`StaggeredFlow`."""
-
-    @property
-    def cells(self) -> Sequence[int]: ...
-    @property
-    def spacings(self) -> Sequence[float]: ...
-    @property
-    def sides(self) -> Sequence[tuple[Side, Side]]: ...
-    def rate(self, velocity: Components) -> Components: ...
-    def project(self, velocity: Components) -> Components: ...
-    def at_rest(self, batch: int = 1) -> Components: ...
 
 
 class VorticityResidual(nn.Module):
@@ -89,49 +78,48 @@ class StaggeredResidual:
 
     The pressure, which makes u′ solenoidal, is left out in one of three ways. The ``"curl"`` of R does not contain it: R is returned as
     h curl R at the vertices (2D) or edges (3D) with four moving faces, h the smallest spacing. It is local and cheap, but sees
-    neither a mean velocity nor the circulation around an obstacle, which is not determined where its stream function is free. A ``"projection"`` takes ∇p out by the flow's own solver: R = u′ − P(u + Δt F). As a ``"field"`` the pressure p at the
-    centres is given, learned with the velocity as Wandel, Weinmann and Klein do (ICLR 2021, arXiv 2006.08762).
+    neither a mean velocity nor the circulation around an obstacle, which is not determined where its stream function is free. A
+    ``"projection"`` takes ∇p out by the flow's own solver: R = u′ − P(u + Δt F). As a ``"field"`` the pressure p at the centres is given,
+    learned with the velocity as Wandel, Weinmann and Klein do (ICLR 2021, arXiv 2006.08762).
 
     Args:
         flow: the discrete equations in two or three dimensions.
         dt: Δt between the frames.
         scheme: see :class:`VorticityResidual`.
         pressure: how it is dealt with.
-        solid: cells of the flow's own obstacles, boolean ``(x, y[, z])``.
 
     Raises:
         InputError: an unknown scheme or treatment, a Δt that is not positive.
     """
 
-    def __init__(
-        self,
-        flow: StaggeredEquations,
-        dt: float,
-        scheme: str = "midpoint",
-        pressure: Pressure = "curl",
-        solid: Tensor | None = None,
-    ):
+    def __init__(self, flow: StaggeredFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl"):
         self.theta = _theta(scheme, dt)
         if pressure not in get_args(Pressure):
             raise InputError(f"The pressure's treatment is one of {', '.join(get_args(Pressure))}, not {pressure!r}.")
         self.flow, self.dt, self.pressure = flow, dt, pressure
         self.periodic = tuple(isinstance(pair[0], Periodic) for pair in flow.sides)
-        self._moves = self._unprescribed(solid)
-        #: Prescribed velocity of the faces that do not move, one tensor a component, ``(1, 1, x, y[, z])``.
-        self.prescribed = flow.at_rest()
 
-    def moves(self, solid: Tensor | None = None) -> Components:
-        """1 at faces that move freely, 0 at those of walls and of the obstacles ``solid``, ``(batch, 1, x, y[, z])``."""
+    def faces(self, solid: Tensor | None = None, velocity: Velocity | None = None) -> Faces:
+        """Which faces move and the velocity of the others, with the flow's obstacles or with others, see :meth:`__call__`."""
         if solid is None:
-            return self._moves
-        if self.pressure == "projection":
-            raise InputError('Obstacles that differ between samples have no projection; use pressure="curl" or "field".')
-        return tuple(a * b for a, b in zip(self._moves, open_faces(solid.to(self._moves[0]), self.periodic), strict=True))
+            return self.flow.faces
+        flow = self.flow
+        return faces(flow.cells, flow.sides, solid > 0.5, velocity, flow.faces.open[0])
 
     def __call__(
-        self, before: Components, after: Components, pressure: Tensor | None = None, solid: Tensor | None = None
-    ) -> Components:
-        """R for velocities ``(batch, 1, ...)`` at the faces, obstacles ``(batch, 1, x, y[, z])`` and the pressure at the later frame.
+        self,
+        before: Velocity,
+        after: Velocity,
+        pressure: Tensor | None = None,
+        solid: Tensor | None = None,
+        solid_velocity: Velocity | None = None,
+    ) -> Velocity:
+        """R for velocities ``(batch, 1, faces)`` of two frames.
+
+        Args:
+            pressure: at the centres, ``(batch, 1, x, y[, z])``, where it is a field.
+            solid: obstacles of each sample at the later frame instead of the flow's own, 1 in their cells, ``(batch, 1, x, y[, z])``.
+            solid_velocity: of their faces, which broadcasts to them; at rest by default.
 
         Raises:
             InputError: a pressure where none is used, or none where it is.
@@ -140,20 +128,21 @@ class StaggeredResidual:
             raise InputError(
                 f"The pressure's treatment is {self.pressure!r}, but {'a' if pressure is not None else 'no'} pressure was given."
             )
-        target = self._target(before, after)
+        flow = self.flow
+        around = self.faces(solid, solid_velocity)
+        target = self._target(before, after, None if solid is None else around)
         if self.pressure == "projection":
-            self.moves(solid)
-            return tuple(a - b for a, b in zip(after, self.flow.project(target), strict=True))
-        moves = self.moves(solid)
-        R = tuple(a - b for a, b in zip(after, target, strict=True))
+            return _difference(after, self._projection(around, solid)(target))
+        R = _difference(after, target)
         if pressure is not None:
-            return tuple((r + self.dt * g) * m for r, g, m in zip(R, self._gradient(pressure), moves, strict=True))
-        h = min(self.flow.spacings)
-        rotation = curl(R, self.flow.spacings, self.periodic)
-        return tuple(h * w * m for w, m in zip(rotation, surrounded(moves, self.periodic), strict=True))
+            differences = flow.projection.differences(pressure)
+            return tuple((r + self.dt * g) * m for r, g, m in zip(R, differences, around.open, strict=True))
+        h = min(flow.spacings)
+        rotation = curl(R, flow.spacings, self.periodic)
+        return tuple(h * w * m for w, m in zip(rotation, surrounded(around.open, self.periodic), strict=True))
 
     @torch.no_grad()
-    def step(self, before: Components, tolerance: float | None = None, max_iterations: int = 200) -> Components:
+    def step(self, before: Velocity, tolerance: float | None = None, max_iterations: int = 200) -> Velocity:
         """The velocity that makes the residual zero, by fixed-point iteration with a projection each.
 
         Raises:
@@ -161,30 +150,29 @@ class StaggeredResidual:
         """
         return _fixed_point(lambda after: self.flow.project(self._target(before, after)), before, tolerance, max_iterations)
 
-    def _target(self, before: Components, after: Components) -> Components:
+    def _target(self, before: Velocity, after: Velocity, around: Faces | None = None) -> Velocity:
         """u + Δt F, without the pressure."""
         between = tuple(torch.lerp(a, b, self.theta) for a, b in zip(before, after, strict=True))
-        return tuple(u + self.dt * F for u, F in zip(before, self.flow.rate(between), strict=True))
+        rates = self.flow.rate(between) if around is None else self._rate_around(around, between)
+        return tuple(u + self.dt * F for u, F in zip(before, rates, strict=True))
 
-    def _gradient(self, p: Tensor) -> Components:
-        dim = len(self.flow.spacings)
-        return tuple(
-            pressure_with_ghosts(p, axis - dim, *pair).diff(dim=axis - dim) / h
-            for axis, (pair, h) in enumerate(zip(self.flow.sides, self.flow.spacings, strict=True))
-        )
+    def _rate_around(self, around: Faces, velocity: Velocity) -> Velocity:
+        flow = self.flow
+        fluxes = MomentumFluxes(flow.cells, flow.spacings, flow.sides, flow.viscosity, around.solid, velocity[0])
+        rates = fluxes(velocity)
+        if flow.force is not None:
+            rates = [k + f.to(k) for k, f in zip(rates, flow.force, strict=True)]
+        return tuple(k * m for k, m in zip(rates, around.open, strict=True))
 
-    def _unprescribed(self, solid: Tensor | None) -> Components:
-        like = self.flow.at_rest()
+    def _projection(self, around: Faces, solid: Tensor | None) -> Projection:
+        flow = self.flow
         if solid is None:
-            moves = tuple(torch.ones_like(w) for w in like)
-        else:
-            moves = tuple(m[None, None] for m in open_faces(solid.to(like[0]), self.periodic))
-        dim = len(moves)
-        for axis, (m, pair) in enumerate(zip(moves, self.flow.sides, strict=True)):
-            for side, index in zip(pair, (0, -1), strict=True):
-                if not isinstance(side, Outflow | Periodic):
-                    m.select(axis - dim, index).zero_()
-        return moves
+            return flow.projection
+        return Projection(flow.cells, flow.spacings, flow.sides, around, solid > 0.5, flow.tolerance, flow.max_iterations)
+
+
+def _difference(a: Velocity, b: Velocity) -> Velocity:
+    return tuple(x - y for x, y in zip(a, b, strict=True))
 
 
 def _theta(scheme: str, dt: float) -> float:
@@ -196,8 +184,8 @@ def _theta(scheme: str, dt: float) -> float:
 
 
 def _fixed_point(
-    advance: Callable[[Components], Components], start: Components, tolerance: float | None, max_iterations: int
-) -> Components:
+    advance: Callable[[Velocity], Velocity], start: Velocity, tolerance: float | None, max_iterations: int
+) -> Velocity:
     """x = advance(x), until the largest change is below the tolerance times the largest value."""
     if tolerance is None:
         tolerance = 1e-12 if start[0].dtype == torch.float64 else 1e-6
