@@ -46,3 +46,17 @@ def test_the_first_program_of_the_readme(tmp_path: Path, monkeypatch: pytest.Mon
     fields = names["test"].fields
     boundary = names["V"].boundary_dofs()
     assert torch.equal(names["spon"](fields)["u"][:, boundary], fields["g"][:, boundary])
+
+
+def test_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(program(DOCS / "your_own_data.md"), "your_own_data.md", "exec"), names)
+    assert "torch.Size([15, 5, 1, 32, 32])" in capsys.readouterr().out
+    assert len(names["steps"]) == 15 * 4
+    assert torch.equal(names["train"].fields["u"][0], torch.from_numpy(names["temperature"][0][::-1].copy()).float())
+    assert names["one_run"].fields["u"].shape == (1, 3, 121)
+    again = names["well"].dataset().fields
+    assert torch.equal(again["c"], names["dataset"].fields["c"])
+    normalised = names["normalise"](names["train"].fields)
+    assert abs(names["V"].inner(normalised["u"], torch.ones(121).expand(15, -1)).mean()) < 1e-4
