@@ -1,9 +1,12 @@
 """Residuals of flows on grids are those of their reference solvers, potentials are solenoidal, and training needs no data."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from thalweg.errors import DivergedError, InputError
+from thalweg.operators import Decomposition, DilatedResNet, NeuralStagger
 from thalweg.solvers.grid import (
     FreeSlip,
     Outflow,
@@ -15,7 +18,10 @@ from thalweg.solvers.grid import (
     taylor_green,
 )
 from thalweg.solvers.grid.potentials import curl, potential_of, surrounded, velocity_of
+from thalweg.solvers.grid.problems.cavity import StaggeredCavity
+from thalweg.solvers.grid.problems.moving_disc import MovingDisc
 from thalweg.solvers.grid.residuals import SCHEMES, StaggeredResidual, VorticityResidual
+from thalweg.training import Blocks, Pool, ScenePool, StaggeredLoss, VorticityLoss
 
 f64 = torch.float64
 
@@ -200,3 +206,163 @@ def test_wrong_schemes_steps_and_pressures_are_explained():
         StaggeredResidual(flow("cavity"), 0.1, pressure="field")(rest, rest)
     with pytest.raises(DivergedError, match="smaller dt"):
         VorticityResidual(equation, 50.0).step(100 * taylor_green((16, 16), (1.0, 1.0))[None, None] + noise(1, 1, 16, 16))
+
+
+def stagger(time=2, state=None, padding=None, **options) -> NeuralStagger:
+    torch.manual_seed(0)
+    network = partial(DilatedResNet, width=8, blocks=1, dilations=(1, 2, 1), padding_mode=options.pop("padding_mode", "circular"))
+    operator = NeuralStagger(network, Decomposition((2, 2), time, padding), state or {"w": 1}, **options).double()
+    with torch.no_grad():
+        for parameter in operator.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return operator
+
+
+@pytest.mark.parametrize("logarithm", [False, True])
+def test_the_vorticity_loss_of_the_reference_solution_is_zero_and_sees_every_step(logarithm):
+    equation = VorticityEquation((16, 16), viscosity=1e-3, forcing=diagonal_forcing((16, 16)), dtype=f64)
+    residual = VorticityResidual(equation, 0.02)
+    frames = [equation.solve(PeriodicField((16, 16), alpha=3, tau=3).sample(0, range(2), dtype=f64), 0.02, 1, dt=0.01)[:, 0]]
+    for _ in range(3):
+        frames.append(residual.step(frames[-1]))
+    w = torch.stack(frames, 1)
+    loss = VorticityLoss(residual, logarithm=logarithm)
+    given = {"previous_w": w[:, :2]}
+    exact = loss({"w": w[:, 2:]}, given)
+    assert exact < (-40 if logarithm else 1e-20)
+    for frame in (0, 1):
+        wrong = w[:, 2:].clone()
+        wrong[:, frame] += 0.1 * noise(2, 1, 16, 16)
+        one = loss({"w": wrong}, given)
+        assert one > (-10 if logarithm else 1e-3)
+        part = loss.each({"w": wrong}, given)
+        torch.testing.assert_close(one, part.mean())
+
+
+def test_the_staggered_loss_of_the_reference_solution_is_zero_around_moving_obstacles_and_weighs_walls():
+    solid = torch.zeros(2, *CELLS, dtype=torch.bool)
+    solid[0, 3:6, 4:7] = solid[1, 7:9, 2:5] = True
+    velocity = torch.tensor([[0.3, 0.0], [-0.1, 0.2]], dtype=f64)[..., None, None]
+    moving = tuple(v[:, None, None] for v in velocity.unbind(1))
+    moving = tuple(v.reshape(2, 1, 1, 1) for v in moving)
+    around = flow("channel", solid=solid, solid_velocity=moving, tolerance=1e-13)
+    first = around.project(velocity_of((stream_function_noise("channel"),), around.spacings, (False, False)))
+    second = StaggeredResidual(around, 0.01).step(first)
+    psi, after = (potential_of(u, around.spacings, (False, False))[0] for u in (first, second))
+    given = {"previous_psi": psi[:, None], "solid": solid[:, None].double(), "wall_velocity": velocity}
+    residual = StaggeredResidual(flow("channel"), 0.01)
+    loss = StaggeredLoss(residual, solid="solid", wall_velocity="wall_velocity")
+    assert loss({"psi": after[:, None]}, given) < 1e-16
+    at_rest = StaggeredLoss(residual, solid="solid")
+    faster = StaggeredLoss(residual, solid="solid", boundary_weight=40.0)
+    values = [m({"psi": after[:, None]}, given) for m in (at_rest, faster)]
+    assert values[0] > 1e-3
+    interior = StaggeredLoss(residual, solid="solid", boundary_weight=0.0)({"psi": after[:, None]}, given)
+    torch.testing.assert_close((values[1] - interior) / (values[0] - interior), torch.tensor(2.0, dtype=f64))
+    with pytest.raises(InputError, match="a pressure exactly where"):
+        StaggeredLoss(residual, pressure="p")
+
+
+def test_training_on_the_residual_alone_beats_persistence():
+    equation = VorticityEquation((16, 16), viscosity=5e-2, dtype=f64)
+    first = PeriodicField((16, 16), alpha=3, tau=3).sample(0, range(4), dtype=f64)
+    w = equation.solve(first, 0.05, 5, dt=0.01)
+    operator = stagger()
+    operator.set_scales({"w": w})
+    loss = VorticityLoss(VorticityResidual(equation, 0.05))
+    objective = Blocks(Pool(loss, ["w"], size=8, reset=0.5), ["w"], 2, start_only=True)
+    optimizer = torch.optim.Adam(operator.parameters(), lr=1e-2)
+    losses = []
+    for step in range(40):
+        objective.start(step)
+        value = objective(operator, {"w": w[:, :2]})
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(float(value.detach()))
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    prediction, met = objective.predict(operator, {"w": w})
+    assert prediction["w"].shape == met["w"].shape == (4, 4, 1, 16, 16)
+    torch.testing.assert_close(prediction["w"], operator.rollout({"w": w[:, :2]}, 2)["w"][:, 2:])
+    error = (prediction["w"] - met["w"])[:, :2].norm() / (w[:, :2] - met["w"][:, :2]).norm()
+    assert error < 0.6  # of the error of persistence, without having seen a frame beyond the start
+
+
+def test_blocks_hand_trajectories_of_blocks_to_other_objectives():
+    seen = {}
+
+    class Recorded(Pool):
+        def forward(self, operator, batch):
+            seen.update(batch)
+            return torch.zeros(())
+
+    w, g = noise(3, 7, 1, 4, 4), noise(3, 1, 4, 4)
+    Blocks(Recorded(None, ["w"], size=4), ["w"], 2)(lambda fields: fields, {"w": w, "g": g})
+    assert torch.equal(seen["w"], w[:, :6].unflatten(1, (3, 2)))
+    assert torch.equal(seen["g"], g)
+    with pytest.raises(InputError, match="Blocks need"):
+        Blocks(Recorded(None, ["w"], size=4), "w", 2)
+
+
+def test_a_pool_of_scenes_moves_its_obstacles_with_its_states_and_is_resumed():
+    problem = MovingDisc((16, 8), step=0.1, frames=3)
+    fields = problem.random_inputs(0, range(3)) | {"psi": noise(3, 2, 1, 17, 9, dtype=torch.float32)}
+
+    def operator(given):
+        return {"psi": 0.9 * given["psi"]}
+
+    def judge(prediction, given):
+        return prediction["psi"].square().mean()
+
+    pool, twin = (ScenePool(judge, ["psi"], problem.advance, size=3, reset=0.0) for _ in range(2))
+    for step in range(3):
+        pool.start(step)
+        pool(operator, fields)
+    slots = pool.get_extra_state()["slots"]
+    moved = fields["disc"]
+    for _ in range(3):
+        moved = problem.advance({**fields, "disc": moved})["disc"]
+    torch.testing.assert_close(slots["disc"].sum((0, 2, 3)), moved.sum((0, 2, 3)))
+    torch.testing.assert_close(slots["psi"].abs().sum(), 0.9**3 * fields["psi"].abs().sum())
+    assert not torch.equal(slots["solid"].sum(0), fields["solid"].sum(0))
+    twin.set_extra_state(pool.get_extra_state())
+    for each in (pool, twin):
+        each.start(3)
+    assert torch.equal(pool(operator, fields), twin(operator, fields))
+
+
+def test_a_moving_disc_turns_back_before_the_walls():
+    problem = MovingDisc((16, 8), step=0.05, speed=1.0)
+    fields = problem.random_inputs(0, range(16))
+    start = fields["disc"]
+    for _ in range(100):
+        fields = problem.advance(fields)
+        x, y, r, vx, vy = fields["disc"][..., 0, 0].unbind(1)
+        assert bool(((y > r) & (y < 1 - r) & (x > r) & (x < 2 - r)).all())
+    assert bool((vx * start[:, 3, 0, 0] < 0).any())
+    assert bool((vy * start[:, 4, 0, 0] < 0).any())
+    torch.testing.assert_close(fields["wall_velocity"], fields["disc"][:, 3:])
+    with pytest.raises(InputError, match="radii below"):
+        MovingDisc(radii=(0.1, 0.5))
+
+
+SMALL = {
+    "cavity": partial(StaggeredCavity, 8, viscosity=0.02, interval=0.02, frames=2, dt=0.02),
+    "disc": partial(MovingDisc, (16, 8), viscosity=0.02, interval=0.02, frames=2, dt=0.02),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_frames_of_problems_are_held_where_they_are_not_free(name):
+    problem = SMALL[name]()
+    inputs = problem.random_inputs(3, range(2))
+    inputs = {name: values.to(f64) for name, values in inputs.items()}
+    problem.dtype = f64
+    psi = problem.solve(inputs)["psi"]
+    assert psi.shape == (2, 3, 1, *problem.grid.shape)
+    held = inputs["free"][:, None].expand_as(psi) == 0
+    changes = (psi - psi[:, :1]).abs()
+    assert changes[held].max() < 1e-12 < changes[~held].max()
+    again = problem.random_inputs(3, range(1, 2))
+    for name, values in problem.random_inputs(3, range(2)).items():
+        assert torch.equal(values[1:], again[name])

@@ -22,7 +22,7 @@ class MovingDisc(GridProblem):
     stream function ``psi``, exact on the inflow and the walls where the input ``free`` is 0, and the pressure ``p``, at first zero.
     Inputs are ``solid``, 1 in the disc, its velocity ``wall_velocity`` of two channels, and ``disc`` with its centre, radius and
     velocity to come in five channels, all constant over the grid. Frames are those of the solver around the disc at rest.
-    :meth:`advance` moves the disc, once a step of an operator, and turns it back at a distance of its diameter from the walls.
+    :meth:`advance` moves the disc, once a step of an operator, and turns it back when its centre is a diameter from the walls.
 
     Good values: the defaults; Reynolds numbers of 25 to 50 by the disc's diameter.
 
