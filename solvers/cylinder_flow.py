@@ -94,7 +94,8 @@ class CylinderFlow(Problem):
             except DivergedError as error:
                 failure = error
         raise DivergedError(
-            f"{failure} So it did with larger steps, from {step:.3g} on. Lower the inflow, refine the mesh, or start from a smaller dt=..."
+            f"{failure} So it did with every step that was tried, {step:.3g} and {self.halvings} halvings. Lower the inflow, refine the "
+            "mesh, or start from a smaller dt=..."
         ) from failure
 
     def force_history(self, inputs: Mapping[str, Any], end: float, every: int = 10) -> ForceHistory:
