@@ -1,4 +1,4 @@
-.PHONY: run test install lint clean
+.PHONY: run test install lint docs clean
 
 BIN := .venv/bin
 
@@ -18,9 +18,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# The manual, in docs/build.
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/build
+
 # Installs Firedrake and thalweg into .venv; does nothing when that is done.
 install:
 	@python3 scripts/install.py
 
 clean:
-	rm -rf outputs datasets build dist *.egg-info
+	rm -rf outputs datasets build dist docs/build *.egg-info

@@ -1,0 +1,44 @@
+"""How the documentation is built: ``make docs`` runs every example and leaves the pages in docs/build."""
+
+import re
+from importlib.metadata import version as installed
+
+project = "thalweg"
+author = "The thalweg authors"
+version = release = installed("thalweg")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["build"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_class_signature = "separated"
+napoleon_google_docstring = True
+napoleon_use_ivar = True
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = "thalweg"
+html_static_path = []
+
+
+def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
+    """Absolute values are written with bars, which reStructuredText would take for substitutions."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``.*?``)", line)
+        lines[i] = "".join(part if part.startswith("``") else part.replace("|", "\\|") for part in parts)
+
+
+def setup(app) -> None:
+    app.connect("autodoc-process-docstring", escape_bars)
