@@ -14,8 +14,9 @@ from .prescribed import number_or_field, require_positive
 from .problem import Problem, lagrange_hierarchy, solve_or_explain
 from .random_coefficients import LogNormalCoefficient
 
-#: PETSc counts negative pivots only if MUMPS looks for zero ones. Steps that take Newton's method many iterations are better halved.
-_OPTIONS = {"mat_mumps_icntl_24": 1, "snes_max_it": 12}
+#: PETSc counts negative pivots only if MUMPS looks for zero ones, and there are factors only after an iteration. Steps that take many
+#: iterations are better halved.
+_OPTIONS = {"mat_mumps_icntl_24": 1, "snes_force_iteration": None, "snes_max_it": 12}
 
 #: The smallest part of the load that is tried.
 SMALLEST_STEP = 1 / 1024
