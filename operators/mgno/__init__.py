@@ -2,6 +2,7 @@
 
 from .architecture import Architecture
 from .grid_operator import MgNO
+from .processor import MgNOProcessor
 from .published import PublishedMgNO
 
-__all__ = ["Architecture", "MgNO", "PublishedMgNO"]
+__all__ = ["Architecture", "MgNO", "MgNOProcessor", "PublishedMgNO"]

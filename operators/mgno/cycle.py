@@ -1,5 +1,6 @@
 """A learned multigrid cycle between channels, on the levels of a grid or a mesh."""
 
+from dataclasses import replace
 from typing import Literal, cast
 
 import torch
@@ -16,23 +17,39 @@ Kind = Literal["V", "W", "F", "full"]
 
 
 class LevelWeights(nn.Module):
-    """What is learned on one level: A, the smoothers S of each step, and the mixings of channels in transfers."""
+    """What is learned on one level: A, the smoothers S of each step, and the mixings of channels in transfers.
 
-    def __init__(self, architecture: Architecture, steps: int, coarsest: bool = False):
+    With diagonal mixing A's principal stencil has the weight one, and restriction none, for they would be scales of S and of prolongation.
+    """
+
+    def __init__(self, architecture: Architecture, steps: int):
         super().__init__()
-        channels = architecture.cycle_channels
-        one = torch.eye(channels) if architecture.mixing == "full" else torch.ones(channels)
-        principal = next((name for name in ("coefficient", "stiffness") if name in architecture.operator), architecture.operator[0])
-        self.A = nn.Parameter(torch.stack([one * (name == principal) for name in architecture.operator]))
+        channels = architecture.iterates
+        full = architecture.mixing == "full"
+        one = torch.eye(channels) if full else torch.ones(channels)
+        learned = [name for name in architecture.operator if full or name != architecture.principal]
+        self.A = nn.ParameterDict({name: one * (name == architecture.principal) for name in learned})
         smoother = torch.stack([one * (name == architecture.smoother[0]) for name in architecture.smoother])
         self.S = nn.Parameter(JACOBI_DAMPING * torch.stack([smoother] * steps))
-        transfers = architecture.transfer_mixing and not coarsest
-        self.R = nn.Parameter(one.clone()) if transfers else None
-        self.P = nn.Parameter(one.clone()) if transfers else None
+        self.R = nn.Parameter(one.clone()) if architecture.transfer_mixing and full else None
+        self.P = nn.Parameter(one.clone()) if architecture.transfer_mixing else None
+
+
+class CoarsestWeights(nn.Module):
+    """What is learned on the coarsest level: as on the others, or a mixing of the solution's channels."""
+
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        if architecture.coarse:
+            level = LevelWeights(replace(architecture, transfer_mixing=False), architecture.coarse)
+            self.A, self.S, self.solution = level.A, level.S, None
+        else:
+            channels = architecture.iterates
+            self.solution = nn.Parameter(torch.eye(channels) if architecture.mixing == "full" else torch.ones(channels))
 
 
 class Cycle(nn.Module):
-    """Functionals to functions, ``(nodes, batch, channels) -> (nodes, batch, channels)``, by one cycle from zero.
+    """u ↦ u + cycle(f − Au) between channels, functionals f and functions u ``(nodes, batch, iterates)``; u is zero if it is None.
 
     u ← u + S(f − Au) smooths, residuals are restricted by the transposed prolongation, corrections are interpolated. Untrained it is
     the textbook cycle with damped Jacobi smoothing for the stiffness matrix, or the coefficient's operator, in every channel.
@@ -44,21 +61,19 @@ class Cycle(nn.Module):
         steps = architecture.pre if architecture.symmetric else architecture.pre + architecture.post
         sets = 1 if architecture.shared else architecture.levels - 1
         self.weights = nn.ModuleList(LevelWeights(architecture, steps) for _ in range(sets))
-        self.coarsest = LevelWeights(architecture, architecture.coarse, coarsest=True)
+        self.coarsest = CoarsestWeights(architecture)
         self.scales = nn.Parameter(torch.ones(architecture.levels - 1)) if architecture.shared else None
 
-    def forward(self, f: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None = None) -> Tensor:
-        return Sweep(self, levels, coefficient).run(f)
+    def forward(
+        self, f: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None = None, u: Tensor | None = None
+    ) -> Tensor:
+        return Sweep(self, levels, coefficient).run(f, u)
 
     def at(self, l: int, num_levels: int) -> tuple[LevelWeights, Tensor | None]:
         """Weights of a level, counted from the coarsest, and the scale of its smoothers where weights are shared."""
-        if l == num_levels - 1:
-            return self.coarsest, None
         index = max(0, l + self.architecture.levels - num_levels)
-        return cast(LevelWeights, self.weights[0 if self.architecture.shared else index]), self._scale(index)
-
-    def _scale(self, index: int) -> Tensor | None:
-        return None if self.scales is None else self.scales[index]
+        scale = None if self.scales is None else self.scales[index]
+        return cast(LevelWeights, self.weights[0 if self.architecture.shared else index]), scale
 
 
 class Sweep:
@@ -66,11 +81,16 @@ class Sweep:
 
     def __init__(self, cycle: Cycle, levels: Levels, coefficient: list[SampleMatrices] | None):
         self.architecture, self.levels, self.coefficient = cycle.architecture, levels, coefficient
-        self.weights = [cycle.at(l, len(levels)) for l in range(len(levels))]
+        self.coarsest = cycle.coarsest
+        self.weights = [cycle.at(l, len(levels)) for l in range(len(levels) - 1)]
+        if cycle.coarsest.solution is None:
+            self.weights.append((cast(LevelWeights, cycle.coarsest), None))
 
-    def run(self, f: Tensor) -> Tensor:
+    def run(self, f: Tensor, u: Tensor | None) -> Tensor:
         kind = self.architecture.cycle
-        return self.full(0, f) if kind == "full" else self.correct(0, f, None, kind)
+        if kind != "full":
+            return self.correct(0, f, u, kind)
+        return self.full(0, f) if u is None else u + self.full(0, self.residual(0, f, u))
 
     def full(self, l: int, f: Tensor) -> Tensor:
         """Full multigrid: the coarser levels' solution of the restricted problem is where a V-cycle starts."""
@@ -80,10 +100,9 @@ class Sweep:
 
     def correct(self, l: int, f: Tensor, u: Tensor | None, kind: Kind) -> Tensor:
         """A cycle from level ``l`` down; ``u`` None is zero."""
-        S = self.weights[l][0].S
         if l == len(self.levels) - 1:
-            return self.smooth(l, f, u, range(len(S)))
-        pre = range(self.architecture.pre)
+            return self.solve(f, u)
+        pre, steps = range(self.architecture.pre), len(self.weights[l][0].S)
         u = self.smooth(l, f, u, pre)
         r = self.restrict(l, self.residual(l, f, u))
         e = self.correct(l + 1, r, None, kind)
@@ -92,19 +111,30 @@ class Sweep:
         u = u + self.prolong(l, e)
         if self.architecture.symmetric:
             return self.smooth(l, f, u, reversed(pre), transposed=True) if self.architecture.post else u
-        return self.smooth(l, f, u, range(self.architecture.pre, len(S)))
+        return self.smooth(l, f, u, range(self.architecture.pre, steps))
+
+    def solve(self, f: Tensor, u: Tensor | None) -> Tensor:
+        """On the coarsest level."""
+        l, W = len(self.levels) - 1, self.coarsest.solution
+        if W is None:
+            return self.smooth(l, f, u, range(self.architecture.coarse))
+        # Whatever u was, the solution replaces it.
+        if self.coefficient is None:
+            return mixed((self.levels.coarsest_inverse @ f.flatten(1)).view_as(f), W)
+        return mixed(self.coefficient[l].solve(f), W)
 
     def smooth(self, l: int, f: Tensor, u: Tensor | None, steps: "range | reversed[int]", transposed: bool = False) -> Tensor:
         """u ← u + S_i (f − Au) for each step i."""
         for i in steps:
             u = self.apply_smoother(l, i, f if u is None else self.residual(l, f, u), u, transposed)
-        assert u is not None
-        return u
+        return cast(Tensor, u)
 
     def residual(self, l: int, f: Tensor, u: Tensor) -> Tensor:
         """f − Au."""
-        for name, W in zip(self.architecture.operator, self.weights[l][0].A.unbind(), strict=True):
-            f = add_mixed(f, self.stencil(l, name, u), W, -1)
+        A = self.weights[l][0].A
+        for name in self.architecture.operator:
+            Bu = self.stencil(l, name, u)
+            f = add_mixed(f, Bu, A[name], -1) if name in A else f - Bu
         return f
 
     def apply_smoother(self, l: int, i: int, r: Tensor, u: Tensor | None, transposed: bool) -> Tensor:
@@ -114,12 +144,10 @@ class Sweep:
         D = self.inverse_diagonal(l)
         for name, W in zip(self.architecture.smoother, Ws.unbind(), strict=True):
             if transposed:
-                s = D * self.filtered(l, name, r, transposed)
-                u = add_mixed(u, s, W.mT if W.ndim == 2 else W)
+                u = add_mixed(u, D * self.filtered(l, name, r, transposed), W.mT if W.ndim == 2 else W)
             else:
                 u = add_mixed(u, self.filtered(l, name, D * r, transposed), W)
-        assert u is not None
-        return u
+        return cast(Tensor, u)
 
     def filtered(self, l: int, name: str, r: Tensor, transposed: bool) -> Tensor:
         """The stencil of a smoother, or nothing for Jacobi's."""
@@ -133,8 +161,7 @@ class Sweep:
 
     def stencil(self, l: int, name: str, u: Tensor) -> Tensor:
         if name == "coefficient":
-            assert self.coefficient is not None
-            return self.coefficient[l].on_nodes(u)
+            return cast(list[SampleMatrices], self.coefficient)[l].on_nodes(u)
         return self.levels[l].stencil(name).on_nodes(u)
 
     def inverse_diagonal(self, l: int) -> Tensor:

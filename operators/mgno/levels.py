@@ -16,8 +16,12 @@ from ...fem.grid_evaluation import locate
 from ...fem.uniform_grid import Grid
 from .architecture import Architecture
 from .closure import CellFeatures
-from .coefficient import CoefficientStencils
+from .coefficient import CoefficientStencils, regularized_inverse
 from .elements import Elements, box_elements, mesh_elements
+
+
+#: Most dofs of a level that is solved by a dense inverse.
+MAX_COARSEST = 1500
 
 
 class Level(nn.Module):
@@ -68,6 +72,8 @@ class Levels(nn.Module):
         periodic: axes along which bias functions are.
     """
 
+    coarsest_inverse: Tensor
+
     def __init__(
         self,
         elements: Sequence[Elements],
@@ -80,6 +86,8 @@ class Levels(nn.Module):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
+        if len(elements) < 2:
+            raise InputError("A cycle needs two levels or more; make the grid finer, lower `coarsest`, or add coarser spaces.")
         length = float((box[1] - box[0]).max())
         self.levels = nn.ModuleList(
             Level(part, unfixed, architecture, length, dtype) for part, unfixed in zip(elements, free, strict=True)
@@ -90,6 +98,7 @@ class Levels(nn.Module):
         ]
         self.prolongations = nn.ModuleList(SparseMatrix(P, dtype) for P in masked)
         self.restrictions = nn.ModuleList(cast(SparseMatrix, P).T for P in self.prolongations)
+        self._coarsest(elements[-1], free[-1], architecture, dtype)
         self.bias = SparseMatrix(_box_interpolation(elements[0].points, box, periodic, architecture.bias_cells), dtype)
         self.coefficient = None
         if architecture.coefficient is not None:
@@ -98,6 +107,20 @@ class Levels(nn.Module):
                 elements, masked, free, architecture.coefficient, means, architecture.mean, architecture.closure > 0, dtype
             )
         self.cell_features = CellFeatures(elements[0], dtype) if architecture.closure else None
+
+    def _coarsest(self, elements: Elements, free: np.ndarray, architecture: Architecture, dtype: torch.dtype) -> None:
+        """The inverse of the stiffness matrix on the coarsest level, where cycles are to solve."""
+        if architecture.coarse:
+            return
+        if len(free) > MAX_COARSEST:
+            raise InputError(
+                f"The coarsest level has {len(free)} dofs, too many to solve there (at most {MAX_COARSEST}). Give more levels, or smooth "
+                "there by coarse=4."
+            )
+        Z = scipy.sparse.diags(free.astype(float))
+        K = torch.from_numpy((Z @ elements.assemble("stiffness") @ Z).toarray())
+        inverse = regularized_inverse(K, torch.from_numpy(free)).to(dtype)
+        self.register_buffer("coarsest_inverse", inverse, persistent=False)
 
     def __len__(self) -> int:
         return len(self.levels)

@@ -13,7 +13,7 @@ from .levels import Levels
 
 
 class Bias(nn.Module):
-    """Learned functions, multilinear on a box of ``cells`` cells along each axis: the same on every grid and mesh of the box.
+    """Learned functions, multilinear on a box of some cells along each axis: the same on every grid and mesh of the box.
 
     ``forward(levels) -> (nodes, 1, channels)``.
     """
@@ -29,58 +29,66 @@ class Bias(nn.Module):
 
 
 class Layer(nn.Module):
-    """v ↦ σ(L v + V W v + B), ``(nodes, batch, in_channels) -> (nodes, batch, channels)``.
+    """(v, u) ↦ (σ(L v + V u' + B), u') with iterates u' = W(f, u), a cycle for f = Σ_b K_b (v F_b) + M B' that starts from u.
 
-    W v is the cycle of Σ_b K_b (v V_b) + M B', with K_b the source's stencils, V and V_b mixings of channels, and B' and B bias functions.
-    σ leaves a share of the channels alone, on which layers can add up corrections as an iterative solver does.
+    v are features ``(nodes, batch, in_features)``, u iterates ``(nodes, batch, iterates)`` or None for zero; K_b are the source's stencils,
+    M is the mass matrix, B and B' are bias functions, and L, V, F_b mix channels. The map before σ is linear and bounded in (v, u).
     """
 
-    def __init__(self, in_channels: int, architecture: Architecture, dim: int, periodic_axes: int):
+    def __init__(self, in_features: int, architecture: Architecture, feeds: bool = True):
         super().__init__()
         self.architecture = architecture
-        inner, outer = architecture.cycle_channels, architecture.channels
-        sources = len(architecture.source)
-        self.source = nn.Parameter(torch.randn(in_channels, sources * inner) / in_channels**0.5)
-        self.mix = nn.Parameter(torch.randn(in_channels + inner, outer) / (in_channels + inner) ** 0.5)
+        u, v = architecture.iterates, architecture.features
+        width = (in_features + u) ** 0.5
+        self.source = nn.Parameter(torch.randn(in_features, len(architecture.source) * u) / in_features**0.5)
         self.cycle = Cycle(architecture)
-        self.inner_bias = Bias(inner, architecture, dim, periodic_axes)
-        self.outer_bias = Bias(outer, architecture, dim, periodic_axes)
-        self.linear_channels = round(architecture.linear_share * outer)
+        # The last layer's features are not asked for.
+        self.L = nn.Parameter(torch.randn(in_features, v) / width) if feeds else None
+        self.V = nn.Parameter(torch.randn(u, v) / width) if feeds else None
 
-    def forward(self, v: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None) -> Tensor:
-        z = self.cycle(self.functional(v, levels, coefficient), levels, coefficient)
-        v = torch.cat([v, z], dim=-1) @ self.mix + self.outer_bias(levels)
-        linear = self.linear_channels
-        return torch.cat([v[..., :linear], nn.functional.gelu(v[..., linear:])], dim=-1)
+    def forward(
+        self, v: Tensor, u: Tensor | None, levels: Levels, coefficient: list[SampleMatrices] | None, biases: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        inner, outer = biases
+        u = self.cycle(self.functional(v, inner, levels, coefficient), levels, coefficient, u)
+        if self.L is None or self.V is None:
+            return v, u
+        v = torch.addmm((v @ self.L).flatten(0, 1), u.flatten(0, 1), self.V).view(*v.shape[:2], -1)
+        return nn.functional.gelu(v + outer), u
 
-    def functional(self, v: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None) -> Tensor:
+    def functional(self, v: Tensor, inner: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None) -> Tensor:
         """The right-hand side of the cycle."""
         f = None
         for name, g in zip(self.architecture.source, (v @ self.source).chunk(len(self.architecture.source), -1), strict=True):
             if name == "coefficient":
-                assert coefficient is not None
-                part = coefficient[0].on_nodes(g)
+                part = cast(list[SampleMatrices], coefficient)[0].on_nodes(g)
             else:
-                part = levels[0].stencil(name).on_nodes(g + self.inner_bias(levels) if name == "mass" else g)
+                part = levels[0].stencil(name).on_nodes(g + inner if name == "mass" else g)
             f = part if f is None else f + part
-        assert f is not None
-        return f
+        return cast(Tensor, f)
 
 
 class Network(nn.Module):
-    """The layers and a bias-free mixing to the output channels: ``(nodes, batch, in_channels) -> (nodes, batch, out_channels)``."""
+    """The layers, and a bias-free mixing of the last iterates to the output channels.
+
+    ``(nodes, batch, in_channels) -> (nodes, batch, out_channels)``. There is no lifting: the inputs are the first features.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, architecture: Architecture, dim: int, periodic_axes: int = 0):
         super().__init__()
-        widths = [in_channels] + [architecture.channels] * (architecture.layers - 1)
-        self.layers = nn.ModuleList(Layer(width, architecture, dim, periodic_axes) for width in widths)
+        widths = [in_channels] + [architecture.features] * (architecture.layers - 1)
+        self.layers = nn.ModuleList(Layer(c, architecture, feeds=i + 1 < len(widths)) for i, c in enumerate(widths))
+        self.sizes = [architecture.iterates, architecture.features] * len(widths)
+        self.bias = Bias(sum(self.sizes[:-1]), architecture, dim, periodic_axes)
         self.closure = Closure(in_channels, architecture.closure, dim) if architecture.closure else None
-        self.head = nn.Parameter(torch.randn(architecture.channels, out_channels) / architecture.channels**0.5)
+        self.head = nn.Parameter(torch.randn(architecture.iterates, out_channels) / architecture.iterates**0.5)
 
     def forward(self, v: Tensor, levels: Levels, a: Tensor | None = None) -> Tensor:
         """``a`` is the coefficient ``(nodes, batch)``, for architectures that have one."""
         factors = None if self.closure is None else self.closure(v, levels.cell_features)
         coefficient = None if levels.coefficient is None else levels.coefficient(cast(Tensor, a), factors)
-        for layer in self.layers:
-            v = layer(v, levels, coefficient)
-        return v @ self.head
+        biases = [*self.bias(levels).split(self.sizes[:-1], dim=-1), v]
+        u = None
+        for i, layer in enumerate(self.layers):
+            v, u = layer(v, u, levels, coefficient, (biases[2 * i], biases[2 * i + 1]))
+        return cast(Tensor, u) @ self.head
