@@ -1,6 +1,7 @@
 """Where the rows of the log go besides ``metrics.jsonl``: TensorBoard and Weights & Biases, each an optional package."""
 
 import os
+import secrets
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,7 +62,7 @@ class WeightsAndBiases:
     def start(self, folder: str | os.PathLike, step: int, config: dict) -> None:
         folder = Path(folder)
         remembered = folder / "wandb_id"
-        identity = remembered.read_text() if step and remembered.exists() else self._module.util.generate_id()
+        identity = remembered.read_text() if step and remembered.exists() else secrets.token_hex(4)
         remembered.write_text(identity)
         self._run = self._module.init(
             project=self.project, name=self.name or folder.name, dir=folder, id=identity, resume="allow", config=config
