@@ -1,13 +1,17 @@
 """``thalweg generate``: make or extend a data set with a problem's reference solver."""
 
 import logging
+from contextlib import nullcontext
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..configuration import build
 from ..data import generate
+from ..data.family import generate_family
 from ..data.workers import workers
 from ..errors import InputError
+from ..fem.communicator import ensemble_member
+from ..solvers.family import ProblemFamily
 from ..solvers.grid.problem import GridProblem
 from .run import choose_device
 
@@ -21,29 +25,23 @@ def run(config: DictConfig) -> None:
         raise InputError(f"num_samples must be a positive number of samples, not {wanted!r}.")
     resolved = OmegaConf.to_container(config.problem, resolve=True)
     assert isinstance(resolved, dict)
-    problem = _build(resolved)
-    if isinstance(problem, GridProblem):
-        problem.to(choose_device(config.device))
-    folder = generate(
-        problem,
-        data.folder,
-        wanted,
-        config.seed,
-        data.samples_per_shard,
-        resolved,
-        data.dtype,
-        attempts=config.attempts,
-        batch_size=config.batch_size,
-        preview=config.preview,
-    )
-    log.info("%d samples in %s", wanted, folder)
-
-
-def _build(resolved: dict):
-    """The problem; under ``mpiexec`` on meshes of this process alone."""
-    if workers().size == 1:
-        return build(resolved)
-    from ..fem.communicator import ensemble_member
-
-    with ensemble_member():
-        return build(resolved)
+    options = {
+        "seed": config.seed,
+        "samples_per_shard": data.samples_per_shard,
+        "config": resolved,
+        "dtype": data.dtype,
+        "attempts": config.attempts,
+        "batch_size": config.batch_size,
+        "preview": config.preview,
+    }
+    # Under mpiexec every process solves samples of its own, on meshes of its own.
+    with ensemble_member() if workers().size > 1 else nullcontext():
+        problem = build(resolved)
+        if isinstance(problem, ProblemFamily):
+            folder = generate_family(problem, data.folder, config.members, wanted, **options)
+        else:
+            if isinstance(problem, GridProblem):
+                problem.to(choose_device(config.device))
+            folder = generate(problem, data.folder, wanted, **options)
+    each = f" on each of {config.members} domains" if isinstance(problem, ProblemFamily) else ""
+    log.info("%d samples%s in %s", wanted, each, folder)

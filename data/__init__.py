@@ -2,6 +2,7 @@
 
 from .card import read_card
 from .dataset import Dataset, FieldDataset, StreamedDataset, open_dataset
+from .family import FamilyDataset, generate_family
 from .formats import read_pdebench, read_well, write_well
 from .generation import generate
 from .normalisation import Moments, Normaliser, load_moments, moments, save_moments
@@ -12,6 +13,7 @@ from .windows import TimeWindows
 
 __all__ = [
     "Dataset",
+    "FamilyDataset",
     "FieldArrays",
     "FieldDataset",
     "Moments",
@@ -20,6 +22,7 @@ __all__ = [
     "TimeWindows",
     "at_nodes",
     "generate",
+    "generate_family",
     "load_moments",
     "moments",
     "open_dataset",

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..fem import mesh_hierarchy, read_mesh
+from ..fem.communicator import communicator
 from ..fem.firedrake import firedrake
 from .problem import resolve_mesh
 
@@ -16,13 +17,15 @@ SIDES = {
 }
 
 
-def domain(mesh: str | int, refinements: int = 0, quadrilateral: bool = False) -> list[Any]:
-    """The mesh of a file, or the unit square with ``mesh`` cells along each side, and its refinements.
+def domain(mesh: Any, refinements: int = 0, quadrilateral: bool = False) -> list[Any]:
+    """The mesh of a file, a Firedrake mesh, or the unit square with ``mesh`` cells along each side; and its refinements.
 
     The sides of the square are called left, right, bottom and top. Squares are halved along the diagonal unless ``quadrilateral``.
     """
     if isinstance(mesh, str):
         return mesh_hierarchy(read_mesh(resolve_mesh(mesh)), refinements)
+    if not isinstance(mesh, int):
+        return mesh_hierarchy(mesh, refinements)
     return box((mesh, mesh), (1, 1), refinements, quadrilateral)
 
 
@@ -41,7 +44,7 @@ def box(cells: Sequence[int], lengths: Sequence[float], refinements: int = 0, qu
         raise InputError("A box in three dimensions is made of tetrahedra; quadrilaterals are for rectangles.")
     fd = firedrake()
     options = {"quadrilateral": quadrilateral} if len(cells) == 2 else {}
-    mesh = (fd.RectangleMesh if len(cells) == 2 else fd.BoxMesh)(*cells, *lengths, **options)
+    mesh = (fd.RectangleMesh if len(cells) == 2 else fd.BoxMesh)(*cells, *lengths, **options, comm=communicator())
     mesh.boundary_names = SIDES[len(cells)]
     return mesh_hierarchy(mesh, refinements)
 
@@ -55,7 +58,7 @@ def periodic_square(cells: int, length: float, refinements: int = 0) -> list[Any
     """A square of triangles whose opposite sides are one."""
     fd = firedrake()
     levels = _levels(cells, refinements, length)
-    return [fd.PeriodicSquareMesh(cells * 2**level, cells * 2**level, length) for level in levels]
+    return [fd.PeriodicSquareMesh(cells * 2**level, cells * 2**level, length, comm=communicator()) for level in levels]
 
 
 def bounding_box(mesh: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -67,10 +70,10 @@ def bounding_box(mesh: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def _interval(cells: int, ends: tuple[float, float], periodic: bool) -> Any:
     fd = firedrake()
     if not periodic:
-        mesh = fd.IntervalMesh(cells, *ends)
+        mesh = fd.IntervalMesh(cells, *ends, comm=communicator())
         mesh.boundary_names = SIDES[1]
         return mesh
-    mesh = fd.PeriodicIntervalMesh(cells, ends[1] - ends[0])
+    mesh = fd.PeriodicIntervalMesh(cells, ends[1] - ends[0], comm=communicator())
     mesh.coordinates.dat.data_wo[...] += ends[0]
     return mesh
 

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..fem.communicator import communicator
 from ..fem.firedrake import firedrake
 from .navier_stokes import LU, NEWTON_LU, constant_pressure, newton, steady_residual, taylor_hood
-from .problem import Problem
+from .problem import Problem, markers
 
 
 class LidCavity(Problem):
-    """−ν Δu + (u·∇)u + ∇p = 0, ∇·u = 0 in the unit square; u = g on its boundary, where only the lid (tag 4) moves.
+    """−ν Δu + (u·∇)u + ∇p = 0, ∇·u = 0 in the unit square; u = g on its boundary, where only the lid moves.
 
     The input is the velocity ``g`` of the boundary, zero away from the lid; its size U is also the Reynolds number, Re = U/ν. The
     outputs are the velocity ``u`` and the pressure ``p``, whose mean is zero.
@@ -30,8 +31,7 @@ class LidCavity(Problem):
 
     inputs = ("g",)
     outputs = ("u", "p")
-    dirichlet = ("1", "2", "3", "4")
-    LID = 4
+    dirichlet = ("left", "right", "bottom", "lid")
 
     def __init__(self, cells: int = 32, viscosity: float = 1e-3, speed: tuple[float, float] = (0.1, 1.0), degree: int = 2):
         if cells < 2 or degree < 2 or not viscosity > 0:
@@ -40,8 +40,9 @@ class LidCavity(Problem):
                 f"degree={degree} and viscosity={viscosity}."
             )
         fd = firedrake()
-        mesh = fd.UnitSquareMesh(cells, cells)
+        mesh = fd.UnitSquareMesh(cells, cells, comm=communicator())
         mesh.coordinates.dat.data_wo[...] = (1 - np.cos(np.pi * mesh.coordinates.dat.data_ro)) / 2
+        mesh.boundary_names = {"left": 1, "right": 2, "bottom": 3, "lid": 4}
         V, Q, Z = taylor_hood(mesh, degree)
         self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []
         self.fields = {"g": "V", "u": "V", "p": "Q"}
@@ -59,7 +60,7 @@ class LidCavity(Problem):
         self._stream_function = _stream_function_solver(mesh, degree, self._z)
 
         along = fd.Function(self._stream_function[0].function_space()).interpolate(fd.SpatialCoordinate(mesh)[0])
-        lid = V.boundary_nodes(self.LID)
+        lid = V.boundary_nodes(markers(mesh, ["lid"]))
         x = along.dat.data_ro[lid]
         inside = (x > 1e-12) & (x < 1 - 1e-12)
         self._lid, self._x = lid[inside], x[inside]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..fem.communicator import communicator
 from ..fem.firedrake import firedrake
 from .navier_stokes import NEWTON_LU, measure, newton, steady_residual, taylor_hood
 from .obstacles import Channel, Disc, obstacle_mesh
@@ -57,7 +58,7 @@ class ObstacleFlow(Problem):
         self.viscosity, self.peak = viscosity, peak
         self._h = self.channel.height / cells
         along = round(self.channel.length / self._h)
-        mesh = fd.RectangleMesh(along, cells, self.channel.length, self.channel.height)
+        mesh = fd.RectangleMesh(along, cells, self.channel.length, self.channel.height, comm=communicator())
         mesh.boundary_names = {"inflow": 1, "outflow": 2, "bottom": 3, "top": 4}
         V, Q, Z = taylor_hood(mesh)
         self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []

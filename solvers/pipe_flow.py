@@ -7,6 +7,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from ..errors import InputError
+from ..fem.communicator import communicator
 from ..fem.firedrake import firedrake
 from .navier_stokes import NEWTON_LU, newton, taylor_hood
 from .problem import Problem
@@ -45,7 +46,7 @@ class PipeFlow(Problem):
         slopes: tuple[float, float] = (-1.0, 1.0),
     ):
         fd = firedrake()
-        mesh = fd.RectangleMesh(*cells, self.LENGTH, 1.0, quadrilateral=True)
+        mesh = fd.RectangleMesh(*cells, self.LENGTH, 1.0, quadrilateral=True, comm=communicator())
         mesh.boundary_names = {"inflow": 1, "outflow": 2, "bottom": 3, "top": 4}
         V, Q, Z = taylor_hood(mesh)
         self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []
@@ -64,7 +65,7 @@ class PipeFlow(Problem):
         self._volume = fd.Function(fd.FunctionSpace(mesh, "DQ", 2))
         self._volume_form = fd.interpolate(fd.det(_jacobian(self._d)), self._volume.function_space())
 
-    def along(self, centre_line: Callable[[np.ndarray], np.ndarray]) -> Any:
+    def displacement(self, centre_line: Callable[[np.ndarray], np.ndarray]) -> Any:
         """The displacement d = (0, c(X₁)) of a pipe along a centre line."""
         d = firedrake().Function(self.spaces["V"])
         d.dat.data_wo[:, 1] = centre_line(self._along)
@@ -73,7 +74,7 @@ class PipeFlow(Problem):
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
         knots = np.linspace(0, self.LENGTH, self.KNOTS)
         heights, slopes = rng.uniform(*self.heights, self.KNOTS), rng.uniform(*self.slopes, self.KNOTS)
-        return {"d": self.along(CubicHermiteSpline(knots, heights, slopes))}
+        return {"d": self.displacement(CubicHermiteSpline(knots, heights, slopes))}
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The output fields for a displacement.

@@ -30,7 +30,7 @@ class Poisson(Problem):
 
     def __init__(
         self,
-        mesh: str | int,
+        mesh: Any,
         dirichlet: Iterable[str],
         degree: int = 2,
         refinements: int = 1,
