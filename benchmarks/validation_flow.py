@@ -120,7 +120,7 @@ def pipe(scale: Scale) -> Iterator[dict[str, Any]]:
     problem = PipeFlow(scale.pipe)
     mesh = problem.spaces["V"].mesh()
     X = fd.SpatialCoordinate(mesh)
-    straight = problem.solve({"d": problem.along(np.zeros_like)})["u"]
+    straight = problem.solve({"d": problem.displacement(np.zeros_like)})["u"]
     error = fd.errornorm(fd.as_vector([4 * X[1] * (1 - X[1]), 0]), straight)
     yield bound("straight pipe: L² error of the velocity", error, 1e-9, "Poiseuille flow")
     cells = fd.FunctionSpace(mesh, "DQ", 0)
