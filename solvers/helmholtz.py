@@ -81,6 +81,7 @@ class Helmholtz(Problem):
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         require_positive(inputs["c"], "c")
         self._c.assign(inputs["c"])
+        self._u.assign(0)  # so that the last solution leaves no rounding errors in this one
         solve_or_explain(self._solver, "Helmholtz")
         return {"u": self._u.copy(deepcopy=True)}
 

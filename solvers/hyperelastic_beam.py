@@ -126,6 +126,7 @@ class HyperelasticBeam(Problem):
             self._E.assign(inputs["E"])
 
         self._g.assign(inputs["g"])
+        self._extension.assign(0)
         solve_or_explain(self._extend, "harmonic extension")
 
         def equilibrium(before: float, part: float) -> None:

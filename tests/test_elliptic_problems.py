@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from manufactured import evaluate, fields, free, order, tensor
+from thalweg.data.reference import sample_rng
 from thalweg.errors import DivergedError, InputError
 from thalweg.solvers import Darcy, Helmholtz, MixedDarcy, NonlinearDiffusion, Stokes
 from thalweg.solvers.continuation import advance_in_steps
@@ -15,10 +16,6 @@ from thalweg.solvers.helmholtz import helmholtz_form, lowest_modes
 from thalweg.solvers.spectral_field import node_points, seed_and_sample
 
 SMOOTH = {"length": 0.5}
-
-
-def sample_rng(seed: int, sample: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence((seed, sample)))
 
 
 def interpolate(V, expression) -> fd.Function:
