@@ -23,7 +23,7 @@ class MixedDarcy(Problem):
     Raviart-Thomas elements ``S`` of degree k for σ, discontinuous ones ``Q`` of degree k − 1 for p, a and f (Raviart and Thomas, 1977), so
     that ∇·σ = f holds pointwise. The flux condition is essential, that of the pressure natural. Inputs are the coefficient ``a``, and the
     source ``f`` and the boundary pressure ``g``, a field of linear elements ``V``, where they are random; outputs are ``sigma`` and ``p``.
-    The residual is one of the mixed function ``z = (sigma, p)``.
+    The residual is one of the mixed function ``z = (sigma, p)``; the divergence from S to Q is exported.
 
     Args:
         mesh: cells along each side of the unit square, or a mesh file.
@@ -39,6 +39,7 @@ class MixedDarcy(Problem):
     """
 
     outputs = ("sigma", "p")
+    derivatives = (("S", "Q"),)
 
     def __init__(
         self,

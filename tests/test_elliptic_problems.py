@@ -172,6 +172,7 @@ def test_the_compiled_residual_of_mixed_darcy_vanishes_at_the_solution():
     inputs = problem.random_inputs(np.random.default_rng(1))
     outputs = problem.solve(inputs)
     disc, z = problem.export(), tensor(outputs["sigma"], outputs["p"])
+    torch.testing.assert_close(disc.derivative("S", "Q")(tensor(outputs["sigma"])), tensor(inputs["f"]), atol=1e-11, rtol=0)
     mask = free(len(z), disc["S"].boundary_dofs("left"))
     assert evaluate(disc.form("residual"), fields(inputs) | {"z": z})[mask].abs().max() < 1e-13
     assert evaluate(disc.form("residual"), fields(inputs) | {"z": 1.01 * z})[mask].abs().max() > 1e-4
