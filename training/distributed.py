@@ -45,11 +45,10 @@ class Processes:
         """The network with gradients averaged over the processes, which all start from the first one's parameters."""
         if self.size == 1:
             return network
-        for parameter in network.parameters():
-            dist.broadcast(parameter.detach(), src=0)
-        devices = [device] if device.type == "cuda" else None
-        # Buffers are the discretization, equal everywhere.
-        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False, init_sync=False)
+        # Buffers are the discretization, equal everywhere, and would be sent in every step.
+        buffers = [name for name, _ in network.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, buffers)
+        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
 
     def gather(self, value: Result) -> list[Result]:
         """Everyone's value, in the order of ranks."""
