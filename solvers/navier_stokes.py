@@ -1,8 +1,7 @@
 """The Navier-Stokes equations in Taylor-Hood elements: weak forms, and Newton's method with continuation in the viscosity."""
 
+from math import sqrt
 from typing import Any
-
-import numpy as np
 
 from ..errors import DivergedError
 from ..fem.firedrake import firedrake
@@ -69,31 +68,42 @@ def constant_pressure(Z: Any) -> Any:
 def newton(solver: Any, z: Any, viscosity: Any, what: str) -> None:
     """Solve a steady flow from rest by Newton's method; where that diverges, through flows of higher viscosity.
 
-    From rest each time, so that a solution depends on its inputs alone. Continuation divides the viscosity by equal factors,
-    starting 32 times too high, in 4, then 8, then 16 stages.
+    From rest each time, so that a solution depends on its inputs alone. Continuation starts from 31 times the viscosity and divides it by
+    √10 as long as Newton's method converges; where it does not, the divisor's root is tried from the last flow that was reached.
 
     Args:
         solver: a ``NonlinearVariationalSolver`` for ``z``.
         viscosity: the ``Constant`` ν of its form; it has its value again afterwards.
 
     Raises:
-        DivergedError: all of this diverged.
+        DivergedError: the flow was not reached in 24 solves.
     """
     fd = firedrake()
     target = float(viscosity)
+    factor, divisor, start = 1.0, sqrt(10), 31.0
+    reached, state = None, fd.Function(z.function_space())
+    reason = None
     try:
-        for stages in (1, 4, 8, 16):
-            z.assign(0)
+        for _ in range(24):
+            z.assign(state)
+            viscosity.assign(factor * target)
             try:
-                for factor in np.geomspace(32, 1, stages) if stages > 1 else (1.0,):
-                    viscosity.assign(factor * target)
-                    solver.solve()
-                return
+                solver.solve()
             except fd.ConvergenceError as error:
                 reason = error
+                if reached is None:
+                    factor, start = start, 31 * start
+                    continue
+                divisor = sqrt(divisor)
+            else:
+                if factor == 1:
+                    return
+                reached = factor
+                state.assign(z)
+            factor = max(1.0, reached / divisor)
     finally:
         viscosity.assign(target)
     raise DivergedError(
         f"The {what} solver diverged, with continuation in the viscosity too ({reason}). The flow may have no steady state near: "
         "lower the velocity, raise the viscosity, or refine the mesh."
-    )
+    ) from reason
