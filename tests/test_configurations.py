@@ -14,6 +14,7 @@ from thalweg.errors import InputError
 from thalweg.fem import load
 from thalweg.operators import SPON, Operator, build_operator
 from thalweg.solvers import Problem
+from thalweg.solvers.grid.problem import GridProblem
 from thalweg.training import Settings
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -62,7 +63,7 @@ def test_every_experiment_makes_its_problem_and_its_operator(experiment: str):
     nodes = OmegaConf.to_container(config, resolve=True)
     assert isinstance(nodes, dict)
     problem = build(nodes["problem"])
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, Problem | GridProblem)
     disc = problem.export()
     operator = build_operator(nodes["operator"], disc)
     assert isinstance(operator, Operator)

@@ -198,13 +198,13 @@ def test_a_write_that_fails_leaves_earlier_shards_whole(copy: Path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(FileError, match=r"samples-000056-000072\.h5 could not be written"):
+        with pytest.raises(FileError, match=r"samples-000056-000064\.h5 could not be written"):
             generate.run(configuration("generate", copy, "num_samples=72"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path: path.read_bytes() for path in (copy / "data").iterdir()} == before
     generate.run(configuration("generate", copy, "num_samples=72"))
-    assert (copy / "data/samples-000056-000072.h5").exists()
+    assert (copy / "data/samples-000056-000064.h5").exists()
 
 
 def test_a_full_disk_is_called_so_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
