@@ -24,7 +24,8 @@ class VorticityEquation(nn.Module):
     forcing=diagonal_forcing((256, 256)))``, initial vorticity ``PeriodicField((256, 256), alpha=2.5, tau=7)``, frames at unit times,
     for which ``dt=5e-3`` is converged. Beyond that, ``dt`` around 0.5 · Δx / max|u|.
 
-    Spectra keep the wave numbers 0 ≤ k_y < n_y/3 only, with which the transforms along x are a third fewer.
+    Spectra are ``(batch, 1, k_y, k_x)`` with 0 ≤ k_y < n_y/3 only, which makes the transforms along x a third fewer, and their results
+    contiguous.
 
     Args:
         shape: points along x and y.
@@ -67,7 +68,7 @@ class VorticityEquation(nn.Module):
         self.shape, self.lengths = tuple(shape), tuple(lengths)
         (nx, ny), (Lx, Ly) = self.shape, self.lengths
         self._columns = (ny + 2) // 3
-        mx, my = torch.meshgrid(torch.fft.fftfreq(nx, 1 / nx).round(), torch.arange(float(self._columns)), indexing="ij")
+        mx, my = torch.meshgrid(torch.fft.fftfreq(nx, 1 / nx).round(), torch.arange(float(self._columns)), indexing="xy")
         k = 2 * pi * torch.stack([mx.double() / Lx, my.double() / Ly])
         k2 = (k**2).sum(0)
         kept = (3 * mx.abs() < nx) & (k2 > 0)
@@ -95,10 +96,13 @@ class VorticityEquation(nn.Module):
         return self._transform(w) * torch.view_as_complex(self.kept)
 
     def _transform(self, w: Tensor) -> Tensor:
-        return torch.fft.fft(torch.fft.rfft(w)[..., : self._columns], dim=-2)
+        return torch.fft.fft(torch.fft.rfft(w)[..., : self._columns].transpose(-1, -2))
 
     def _values(self, spectrum: Tensor) -> Tensor:
-        return torch.fft.irfft(torch.fft.ifft(spectrum, dim=-2), n=self.shape[1])
+        nx, ny = self.shape
+        # Two more columns than needed: with rows of 2^n numbers, transposing them would compete for the same lines of the cache.
+        half = torch.nn.functional.pad(torch.fft.ifft(spectrum), (0, 2, 0, ny // 2 + 1 - self._columns))
+        return torch.fft.irfft(half[..., :nx].transpose(-1, -2), n=ny)
 
     def _velocity(self, spectrum: Tensor) -> Tensor:
         """Velocity ``(batch, 2, x, y)`` of a vorticity spectrum ``(batch, 1, ...)``."""
