@@ -7,27 +7,16 @@ import firedrake as fd
 import numpy as np
 import pytest
 import torch
-from scipy.special import ive
 
 from manufactured import evaluate, free, order, tensor
 from thalweg.errors import DivergedError, InputError
 from thalweg.fem import load
 from thalweg.solvers import Burgers, burgers
+from thalweg.solvers.exact_burgers import STEEPEST_SLOPE, burgers_error, cole_hopf, steepest_slope
 from thalweg.solvers.grid import PeriodicField
 from thalweg.solvers.spectral_field import node_points
 
 WAVE = partial(Burgers, refinements=0, final_time=0.5, frames=1, viscosity=0.05)
-
-
-def cole_hopf(x: np.ndarray, t: float, viscosity: float, modes: int = 60) -> np.ndarray:
-    """The solution with u(x, 0) = sin 2πx on the periodic unit interval, from the heat equation that its transform solves."""
-    n = np.arange(1, modes)[:, None]
-    z = 1 / (4 * np.pi * viscosity)
-    # exp(cos 2πx / 4πν) = I₀(z) + 2 Σ Iₙ(z) cos 2πnx, and each term decays by itself
-    a = 2 * ive(n, z) * np.exp(-viscosity * (2 * np.pi * n) ** 2 * t)
-    phi = ive(0, z) + (a * np.cos(2 * np.pi * n * x)).sum(0)
-    slope = -(a * 2 * np.pi * n * np.sin(2 * np.pi * n * x)).sum(0)
-    return -2 * viscosity * slope / phi
 
 
 def initial(problem: Burgers, expression) -> fd.Function:
@@ -38,20 +27,14 @@ def sine_wave(problem: Burgers) -> fd.Function:
     return initial(problem, fd.sin(2 * fd.pi * fd.SpatialCoordinate(problem.spaces["V"].mesh())[0]))
 
 
-def error(problem: Burgers) -> float:
-    u = problem.solve({"u0": sine_wave(problem)})["u"][-1]
-    exact = cole_hopf(node_points(problem.spaces["V"])[:, 0], 0.5, 0.05)
-    return float(np.abs(u.dat.data_ro - exact).max())
-
-
 def test_burgers_is_of_second_order_in_time():
     steps = [0.1, 0.05, 0.025]
-    assert order([error(WAVE(64, degree=4, time_step=dt)) for dt in steps], steps) == pytest.approx(2, abs=0.15)
+    assert order([burgers_error(64, 4, dt) for dt in steps], steps) == pytest.approx(2, abs=0.15)
 
 
 def test_burgers_is_of_third_order_in_space_with_quadratic_elements():
     cells = [8, 16, 32]
-    assert order([error(WAVE(n, time_step=2.5e-3)) for n in cells], [1 / n for n in cells]) > 2.8
+    assert order([burgers_error(n, 2, 2.5e-3) for n in cells], [1 / n for n in cells]) > 2.8
 
 
 def test_the_midpoint_rule_dissipates_exactly_what_viscosity_dissipates():
@@ -65,15 +48,7 @@ def test_the_midpoint_rule_dissipates_exactly_what_viscosity_dissipates():
 
 
 def test_the_slope_of_the_steepest_wave_is_the_published_one():
-    """u₀ = −sin πx and ν = 0.01/π: the slope at x = 0 and πt = 1.6037 is −152.00516 (Basdevant et al., 1986)."""
-    problem = Burgers(
-        256, ends=(-1.0, 1.0), periodic=False, degree=4, refinements=0, viscosity=0.01 / np.pi, final_time=1.6037 / np.pi, frames=1,
-        time_step=0.004, alpha=2.0, tau=5.0,
-    )  # fmt: skip
-    u = problem.solve({"u0": initial(problem, -fd.sin(fd.pi * fd.SpatialCoordinate(problem.spaces["V"].mesh())[0]))})["u"][-1]
-    mesh = u.function_space().mesh()
-    slope = fd.Function(fd.FunctionSpace(mesh, "DG", 3)).interpolate(u.dx(0))
-    assert fd.PointEvaluator(mesh, [[0.0]]).evaluate(slope) == pytest.approx(-152.00516, rel=5e-3)
+    assert steepest_slope(256) == pytest.approx(STEEPEST_SLOPE, rel=5e-3)
 
 
 def test_a_plane_wave_across_the_square_is_the_one_dimensional_one():

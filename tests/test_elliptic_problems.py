@@ -10,6 +10,14 @@ from thalweg.data.reference import sample_rng
 from thalweg.errors import DivergedError, InputError
 from thalweg.solvers import Darcy, Helmholtz, MixedDarcy, NonlinearDiffusion, Stokes
 from thalweg.solvers.continuation import advance_in_steps
+from thalweg.solvers.exact_elliptic import (
+    centre_value,
+    darcy_error,
+    helmholtz_error,
+    mixed_darcy_errors,
+    nonlinear_diffusion_error,
+    stokes_errors,
+)
 from thalweg.solvers.grid import Darcy as GridDarcy
 from thalweg.solvers.grid import NeumannField, multiscale_trigonometric, threshold
 from thalweg.solvers.helmholtz import helmholtz_form, lowest_modes
@@ -29,20 +37,10 @@ def coordinates(V) -> tuple:
 # Darcy
 
 
-def manufactured_darcy(degree: int, cells: int) -> float:
-    problem = Darcy(cells, "log_normal", 1, degree=degree, refinements=1, source=SMOOTH, boundary=SMOOTH, log_normal=SMOOTH)
-    V, A = problem.spaces["V"], problem.spaces[problem.fields["a"]]
-    x, y = coordinates(V)
-    a, exact = 1 + x + 2 * y, fd.sin(2 * x) * fd.exp(y)
-    f = -fd.div(a * fd.grad(exact))
-    inputs = {"a": interpolate(A, a), "f": interpolate(V, f), "g": interpolate(V, exact)}
-    return fd.errornorm(exact, problem.solve(inputs)["u"], "L2")
-
-
 @pytest.mark.parametrize("degree", [1, 2])
 def test_darcy_converges_at_the_order_of_its_elements(degree: int):
     cells = [4, 8, 16]
-    assert order([manufactured_darcy(degree, n) for n in cells], [1 / n for n in cells]) > degree + 0.9
+    assert order([darcy_error(n, degree) for n in cells], [1 / n for n in cells]) > degree + 0.9
 
 
 @pytest.mark.parametrize("kind", ["smooth", "rough", "multiscale"])
@@ -98,11 +96,7 @@ def test_the_compiled_residual_of_darcy_vanishes_at_the_solution():
 
 
 def test_the_unit_square_has_the_published_centre_value():
-    """u(½, ½) = 0.0736713532 for a = 1, f = 1 and u = 0 on the boundary."""
-    problem = Darcy(16, "log_normal", degree=2, refinements=1, log_normal=SMOOTH)
-    u = problem.solve({"a": fd.Function(problem.spaces["V1"]).assign(1)})["u"]
-    (centre,) = fd.PointEvaluator(u.function_space().mesh(), [[0.5, 0.5]]).evaluate(u)
-    assert centre == pytest.approx(0.0736713532, abs=2e-7)
+    assert centre_value(32) == pytest.approx(0.0736713532, abs=2e-7)
 
 
 def test_wrong_coefficients_are_refused():
@@ -128,22 +122,10 @@ def test_wrong_coefficients_are_refused():
 # Mixed Darcy
 
 
-def manufactured_mixed(degree: int, cells: int) -> tuple[float, float]:
-    problem = MixedDarcy(cells, "log_normal", degree=degree, source=SMOOTH, pressure=SMOOTH, log_normal=SMOOTH)
-    Q, V = problem.spaces["Q"], problem.spaces["V"]
-    x, y = coordinates(Q)
-    # g = p is linear on the boundary, where the natural condition interpolates it, and a constant is exact in every Q.
-    exact = x + fd.sin(fd.pi * x) * fd.sin(fd.pi * y)
-    flux = -2 * fd.grad(exact)
-    inputs = {"a": interpolate(Q, fd.Constant(2.0)), "f": fd.project(fd.div(flux), Q), "g": interpolate(V, x)}
-    outputs = problem.solve(inputs)
-    return fd.errornorm(flux, outputs["sigma"], "L2"), fd.errornorm(exact, outputs["p"], "L2")
-
-
 @pytest.mark.parametrize("degree", [1, 2])
 def test_mixed_darcy_converges_at_the_order_of_its_elements(degree: int):
     cells = [4, 8, 16]
-    errors = np.array([manufactured_mixed(degree, n) for n in cells])
+    errors = np.array([mixed_darcy_errors(n, degree) for n in cells])
     for field in range(2):
         assert order(errors[:, field], [1 / n for n in cells]) > degree - 0.1
 
@@ -191,18 +173,8 @@ def test_a_flux_on_the_whole_boundary_is_refused():
 
 
 def test_nonlinear_diffusion_is_poisson_after_kirchhoffs_transform():
-    """U = u + u³/3 solves −ΔU = f: of order 3 with quadratic elements, for U = ½ sin 2x eʸ."""
-    errors, cells = [], [8, 16, 32]
-    for n in cells:
-        problem = NonlinearDiffusion(n, refinements=0)
-        V = problem.spaces["V"]
-        x, y = coordinates(V)
-        U = 0.5 * fd.sin(2 * x) * fd.exp(y)
-        root = (1.5 * U + fd.sqrt(1 + 2.25 * U**2)) ** (1 / 3)
-        exact = root - 1 / root  # Cardano's solution of u + u³/3 = U
-        u = problem.solve({"f": interpolate(V, 3 * U), "g": interpolate(V, exact)})["u"]
-        errors.append(fd.errornorm(exact, u, "L2"))
-    assert order(errors, [1 / n for n in cells]) > 2.8
+    cells = [8, 16, 32]
+    assert order([nonlinear_diffusion_error(n) for n in cells], [1 / n for n in cells]) > 2.8
 
 
 def test_random_nonlinear_diffusion_satisfies_its_equation():
@@ -235,28 +207,10 @@ def test_a_load_is_raised_in_steps_where_one_is_too_large():
 # Helmholtz
 
 
-def window_solution(points: np.ndarray, k: float, modes: int = 4000) -> np.ndarray:
-    """The exact field for one wave speed: a cosine series in x, each term with its own cosine or hyperbolic cosine in y."""
-    m = np.arange(modes)
-    x, index = np.unique(points[:, 0].round(12), return_inverse=True)
-    y, jndex = np.unique(points[:, 1].round(12), return_inverse=True)
-    data = np.where(m == 0, 0.3, 2 * np.cos(m * np.pi / 2) * 2 * np.sin(0.15 * m * np.pi) / np.maximum(m * np.pi, 1))
-    kappa = np.sqrt((k**2 - (m * np.pi) ** 2).astype(complex))
-    # cos(κy)/(−κ sin κ), with the growing exponentials divided out
-    waves = np.exp(1j * kappa * (1 - y[:, None])) + np.exp(1j * kappa * (1 + y[:, None]))
-    in_y = (1j * waves / (kappa * (1 - np.exp(2j * kappa)))).real
-    return ((np.cos(np.pi * np.outer(x, m)) * data) @ in_y.T)[index, jndex]
-
-
 def test_helmholtz_converges_to_the_exact_field_of_the_window():
     """One wave speed, k = 10: second order with bilinear elements."""
-    errors, cells = [], [20, 40, 80]
-    for n in cells:
-        problem = Helmholtz(n, refinements=0, frequency=200.0)
-        V = problem.spaces["V"]
-        u = problem.solve({"c": fd.Function(V).assign(20.0)})["u"].dat.data_ro
-        exact = window_solution(node_points(V), 10.0)
-        errors.append(np.linalg.norm(u - exact) / np.linalg.norm(exact))
+    cells = [20, 40, 80]
+    errors = [helmholtz_error(n) for n in cells]
     assert errors[-1] < 0.02
     assert order(errors, [1 / n for n in cells]) == pytest.approx(2, abs=0.2)
 
@@ -308,20 +262,11 @@ def test_impossible_waves_are_refused():
 
 def test_stokes_converges_at_the_orders_of_taylor_and_hood():
     """Order 3 in the velocity and 2 in the pressure, whose mean is zero."""
-    errors, cells = [], [4, 8, 16]
-    for n in cells:
-        problem = Stokes(n, viscosity=0.5)
-        V = problem.spaces["V"]
-        x, y = coordinates(V)
-        stream = fd.sin(2 * x) * fd.cos(3 * y)
-        exact, pressure = fd.as_vector([stream.dx(1), -stream.dx(0)]), fd.sin(x + 2 * y)
-        pressure = pressure - fd.assemble(pressure * fd.dx(domain=V.mesh(), degree=10))
-        f = -0.5 * fd.div(fd.grad(exact)) + fd.grad(pressure)
-        outputs = problem.solve({"f": interpolate(V, f), "g": interpolate(V, exact)})
-        assert abs(fd.assemble(outputs["p"] * fd.dx)) < 1e-13
-        errors.append((fd.errornorm(exact, outputs["u"], "L2"), fd.errornorm(pressure, outputs["p"], "L2")))
-    for field, expected in enumerate((3, 2)):
-        assert order([error[field] for error in errors], [1 / n for n in cells]) > expected - 0.1
+    cells = [4, 8, 16]
+    velocity, pressure, mean = zip(*(stokes_errors(n) for n in cells), strict=True)
+    assert order(velocity, [1 / n for n in cells]) > 2.9
+    assert order(pressure, [1 / n for n in cells]) > 1.9
+    assert max(mean) < 1e-13
 
 
 def test_random_creeping_flows_satisfy_their_equations():
