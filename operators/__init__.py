@@ -17,6 +17,7 @@ from .encoders import (
 )
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
+from .mgno import MgNO, MgNOProcessor, PublishedMgNO
 from .multigrid import MultigridProcessor
 from .neuralstagger import CoarseSolver, Courant, Decomposition, DilatedResNet, NeuralStagger, WithTransport
 from .operator import Operator
@@ -50,6 +51,8 @@ __all__ = [
     "L2ProjectionEncoder",
     "MeshGraphNet",
     "MessagePassingProcessor",
+    "MgNO",
+    "MgNOProcessor",
     "MomentEncoder",
     "MultigridProcessor",
     "NeuralStagger",
@@ -59,6 +62,7 @@ __all__ = [
     "PlainDecoder",
     "PointwiseProcessor",
     "PositiveDecoder",
+    "PublishedMgNO",
     "SliceAttentionProcessor",
     "TraceEncoder",
     "TransferDecoder",

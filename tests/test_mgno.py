@@ -15,7 +15,8 @@ from thalweg.fem.uniform_grid import Grid
 from thalweg.operators.mgno import Architecture, MgNO, PublishedMgNO, published_cases
 from thalweg.operators.mgno.cycle import Cycle
 from thalweg.operators.mgno.elements import box_elements, stencil_names
-from thalweg.operators.mgno.levels import Levels, grid_levels
+from thalweg.operators.mgno.grid_levels import grid_levels
+from thalweg.operators.mgno.levels import Levels
 from thalweg.operators.mgno.published import PublishedCycle
 from thalweg.training import TruncatedH1
 
@@ -115,7 +116,8 @@ def poisson_cycle(grid: Grid, dirichlet: tuple[str, ...], damping: float, **opti
 
 
 @pytest.mark.parametrize(
-    ("shape", "damping", "bound"), [((129,), 2 / 3, 0.12), ((65, 65), 8 / 9, 0.09), ((64, 49), 8 / 9, 0.25), ((17, 17, 17), 1, 0.1)]
+    ("shape", "damping", "bound"),
+    [((129,), 2 / 3, 0.12), ((65, 65), 8 / 9, 0.09), ((64, 49), 8 / 9, 0.25), ((17, 17, 17), 1, 0.1)],
 )
 def test_a_cycle_with_poisson_weights_contracts_as_multigrid_does(shape: tuple[int, ...], damping: float, bound: float):
     """V(2,2); two dimensions with 8/9 is the textbook's optimum for Q1. 63 and 48 cells do not halve evenly, nor are they equal."""
@@ -290,7 +292,13 @@ def test_ingredients_can_be_switched_and_all_weights_learn(changes: dict):
 
 def test_a_symmetric_cycle_is_symmetric():
     architecture = Architecture(
-        iterates=2, operator=("stiffness",), smoother=("jacobi", "mass", "stiffness"), symmetric=True, levels=3, mixing="diagonal", coarsest=2
+        iterates=2,
+        operator=("stiffness",),
+        smoother=("jacobi", "mass", "stiffness"),
+        symmetric=True,
+        levels=3,
+        mixing="diagonal",
+        coarsest=2,
     )
     torch.manual_seed(0)
     cycle, levels = Cycle(architecture).double(), grid_levels(Grid((9, 9)), SIDES[:4], architecture, torch.float64)
@@ -384,7 +392,9 @@ def test_wrong_arguments_are_named():
     with pytest.raises(InputError, match=r"expected \(batch, 1, 17, 17\)"):
         PublishedMgNO(grid, **IO, smoothing=[(1, 0), (1, 0)])({"a": torch.ones(1, 1, 8, 8)})
     with pytest.raises(InputError, match=r"not positive"):
-        MgNO(grid, **IO, architecture=DARCY, coefficient="a").set_scales({"a": -torch.ones(1, 1, 17, 17), "u": torch.ones(1, 1, 17, 17)})
+        MgNO(grid, **IO, architecture=DARCY, coefficient="a").set_scales(
+            {"a": -torch.ones(1, 1, 17, 17), "u": torch.ones(1, 1, 17, 17)}
+        )
     with pytest.raises(InputError, match=r"needs two levels"):
         MgNO(Grid((9, 9)), **IO)
     with pytest.raises(InputError, match=r"too many to solve there"):

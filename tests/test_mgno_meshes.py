@@ -16,7 +16,7 @@ from thalweg.operators import SPON, DirichletDecoder, InterpolationEncoder
 from thalweg.operators.mgno import Architecture, MgNO, MgNOProcessor
 from thalweg.operators.mgno.cycle import Cycle
 from thalweg.operators.mgno.elements import mesh_elements
-from thalweg.operators.mgno.levels import mesh_levels
+from thalweg.operators.mgno.mesh_levels import mesh_levels
 
 DARCY = Architecture(
     features=4,
@@ -32,7 +32,9 @@ DARCY = Architecture(
 POISSON = Architecture(features=1, iterates=1, operator=("stiffness",), levels=3, pre=2, post=2)
 
 
-def hierarchy(mesh, refinements: int, degree: int = 1, dtype: torch.dtype = torch.float64) -> tuple[fem.Discretization, fem.Hierarchy]:
+def hierarchy(
+    mesh, refinements: int, degree: int = 1, dtype: torch.dtype = torch.float64
+) -> tuple[fem.Discretization, fem.Hierarchy]:
     from thalweg.solvers.problem import lagrange_hierarchy
 
     spaces, transfers = lagrange_hierarchy(list(fd.MeshHierarchy(mesh, refinements)), degree)
@@ -164,7 +166,11 @@ def test_a_spon_with_an_mgno_has_exact_boundary_values(triangles: fem.Hierarchy)
     torch.manual_seed(0)
     V = triangles[0]
     encoder = InterpolationEncoder(V, {"f": None, "g": None})
-    spon = SPON(encoder, MgNOProcessor(triangles, 2, 1, POISSON, dirichlet=["1", "2"]), DirichletDecoder(V, "u", data="g", tags=["1", "2"]))
+    spon = SPON(
+        encoder,
+        MgNOProcessor(triangles, 2, 1, POISSON, dirichlet=["1", "2"]),
+        DirichletDecoder(V, "u", data="g", tags=["1", "2"]),
+    )
     fields = {name: torch.randn(2, V.num_dofs, dtype=torch.float64) for name in "fg"}
     u, boundary = spon.double()(fields)["u"], V.boundary_dofs(["1", "2"])
     assert torch.equal(u[:, boundary], fields["g"][:, boundary])

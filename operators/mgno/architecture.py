@@ -66,16 +66,20 @@ class Architecture:
         if wrong := [name for name, value in positive.items() if value < 1]:
             raise InputError(f"An MgNO with {wrong[0]} = {getattr(self, wrong[0])} cannot be built; it must be larger.")
         if self.mixing not in ("full", "diagonal") or self.cycle not in ("V", "W", "F", "full"):
-            raise InputError(f'Mixing is "full" or "diagonal", a cycle "V", "W", "F" or "full"; got {self.mixing!r} and {self.cycle!r}.')
+            raise InputError(
+                f'Mixing is "full" or "diagonal", a cycle "V", "W", "F" or "full"; got {self.mixing!r} and {self.cycle!r}.'
+            )
         if self.symmetric and self.post not in (0, self.pre):
-            raise InputError(f"A symmetric cycle smooths as often after the correction as before, not {self.post} and {self.pre} times.")
+            raise InputError(
+                f"A symmetric cycle smooths as often after the correction as before, not {self.post} and {self.pre} times."
+            )
         if ("coefficient" in {*self.operator, *self.smoother, *self.source}) != (self.coefficient is not None):
             raise InputError(
                 'The stencil "coefficient" and the option coefficient="galerkin" or "rediscretized" belong together; '
                 f"got {self.operator}, {self.smoother}, {self.source} and {self.coefficient!r}."
             )
         if self.closure and self.coefficient is None:
-            raise InputError("A closure corrects the coefficient; it needs the stencil \"coefficient\".")
+            raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
         if not self.operator or not self.smoother or not self.source:
             raise InputError("An MgNO needs at least one stencil in its operator, its smoother and its source.")
 

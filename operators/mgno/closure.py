@@ -10,7 +10,10 @@ from .elements import AXES, Elements
 
 
 class CellFeatures(nn.Module):
-    """The mean over a cell, and the derivative along each axis times the cell's size: ``(nodes, batch, c) -> (cells, batch, (1 + dim) c)``."""
+    """Mean and slopes of features, and of their local averages, in each cell: ``(nodes, batch, c) -> (cells, batch, 2 (1 + dim) c)``.
+
+    Slopes are derivatives along the axes times the cell's size.
+    """
 
     def __init__(self, elements: Elements, dtype: torch.dtype):
         super().__init__()

@@ -11,94 +11,10 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...fem import SparseMatrix
 from .elements import AXES, Elements
-from .symmetric_product import symmetric_product
+from .sample_matrices import Pattern, SampleMatrices
 
 Mean = Literal["arithmetic", "harmonic"]
 Coarsening = Literal["galerkin", "rediscretized"]
-
-
-class Pattern(nn.Module):
-    """Where the nonzeros of a symmetric matrix are, as CSR, and how values of many samples are laid out for one product.
-
-    Features are ``(nodes, batch, channels)``; for a product, nodes and batch are one axis, and the matrices of all samples one matrix.
-    """
-
-    crow: Tensor
-    col: Tensor
-    diagonal: Tensor
-    diagonal_nodes: Tensor
-
-    def __init__(self, rows: np.ndarray, cols: np.ndarray, num_nodes: int):
-        super().__init__()
-        self.num_nodes = num_nodes
-        crow = np.searchsorted(rows, np.arange(num_nodes + 1))
-        on_diagonal = np.flatnonzero(rows == cols)
-        arrays = {"crow": crow, "col": cols, "diagonal": on_diagonal, "diagonal_nodes": rows[on_diagonal]}
-        for name, array in arrays.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)), persistent=False)
-        self._batched: dict[tuple[int, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
-
-    def rows(self) -> Tensor:
-        """The row of each nonzero."""
-        return torch.repeat_interleave(torch.arange(self.num_nodes, device=self.col.device), self.crow.diff())
-
-    def batched(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """CSR row pointers and columns of the joint matrix of ``batch`` samples, and where its values are in ``(nonzeros, batch)``."""
-        key = (batch, self.col.device)
-        if key not in self._batched:
-            lengths = self.crow.diff()
-            start = self.crow[:-1, None] * batch + lengths[:, None] * torch.arange(batch, device=self.col.device)
-            crow = torch.cat([start.flatten(), self.crow[-1:] * batch])
-            row = self.rows()
-            nonzero, sample = torch.arange(len(row), device=row.device)[:, None], torch.arange(batch, device=row.device)
-            place = start[row] + nonzero - self.crow[row, None]
-            col, source = (torch.empty(place.numel(), dtype=torch.int64, device=row.device) for _ in range(2))
-            col[place.flatten()] = (self.col[:, None] * batch + sample).flatten()
-            source[place.flatten()] = (nonzero * batch + sample).flatten()
-            self._batched[key] = (crow.int(), col.int(), source)
-        return self._batched[key]
-
-
-class SampleMatrices:
-    """A symmetric matrix for each sample, applied to features ``(nodes, batch, channels)``.
-
-    Attributes:
-        inverse_diagonal: ``(nodes, batch, 1)``, zero for dofs that are fixed.
-    """
-
-    def __init__(self, pattern: Pattern, values: Tensor):
-        self._pattern, self._values = pattern, values
-        self.crow, self.col, source = pattern.batched(values.shape[1])
-        self.val = values.flatten()[source]
-        self._inverse: Tensor | None = None
-        D = values.new_zeros(pattern.num_nodes, values.shape[1]).index_copy(0, pattern.diagonal_nodes, values[pattern.diagonal])
-        self.inverse_diagonal = torch.where(D > 0, 1 / torch.where(D > 0, D, 1), 0)[..., None]
-
-    def on_nodes(self, h: Tensor) -> Tensor:
-        return symmetric_product(self.crow, self.col, self.val, h.flatten(0, 1)).view_as(h)
-
-    def solve(self, f: Tensor) -> Tensor:
-        """The solution for functionals ``(nodes, batch, channels)`` by dense inverses, made at the first call: for coarsest levels."""
-        if self._inverse is None:
-            n, row = self._pattern.num_nodes, self._pattern.rows()
-            entries = self._values.new_zeros(n * n, self._values.shape[1]).index_copy(0, row * n + self._pattern.col, self._values)
-            K = entries.view(n, n, -1).permute(2, 0, 1)
-            self._inverse = regularized_inverse(K, self.inverse_diagonal[..., 0].T > 0)
-        return (self._inverse @ f.transpose(0, 1)).transpose(0, 1)
-
-
-def regularized_inverse(K: Tensor, free: Tensor) -> Tensor:
-    """Inverses ``(..., n, n)`` of symmetric matrices on free dofs ``(..., n)``, zero elsewhere.
-
-    Where no dof is fixed constants are the kernel; a multiple of the projection to them is added, so that mean-free functionals have their
-    mean-free solution.
-    """
-    n = K.shape[-1]
-    size = K.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] / n
-    kernel = free.all(-1)[..., None, None].to(K.dtype) * size / n
-    fixed = torch.diag_embed((~free).to(K.dtype))
-    both = (free[..., :, None] & free[..., None, :]).to(K.dtype)
-    return torch.linalg.inv_ex(K + kernel + fixed)[0] * both
 
 
 class CoefficientStencils(nn.Module):
@@ -181,6 +97,7 @@ def galerkin_map(
     """Rows and columns of the nonzeros of PᵀAP, and the matrix from the nonzeros of A to them: the triple product is linear in A."""
     P = scipy.sparse.csr_matrix(P)
     P.eliminate_zeros()
+    _, coarse = cast(tuple[int, int], P.shape)
     lengths = np.diff(P.indptr)
     across = lengths[cols]
     counts = lengths[rows] * across
@@ -189,7 +106,7 @@ def galerkin_map(
     left = P.indptr[rows[source]] + local // across[source]
     right = P.indptr[cols[source]] + local % across[source]
     weights = P.data[left] * P.data[right]
-    return _collected(P.indices[left], P.indices[right], source, weights, P.shape[1], len(rows))
+    return _collected(P.indices[left], P.indices[right], source, weights, coarse, len(rows))
 
 
 def _collected(

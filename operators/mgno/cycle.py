@@ -1,5 +1,6 @@
 """A learned multigrid cycle between channels, on the levels of a grid or a mesh."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, cast
 
@@ -7,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .architecture import Architecture
-from .coefficient import SampleMatrices
 from .levels import Levels
+from .sample_matrices import SampleMatrices
 
 #: Damping of Jacobi smoothing for Q1 and P1 elements, with which an untrained cycle starts.
 JACOBI_DAMPING = 0.8
@@ -123,7 +124,7 @@ class Sweep:
             return mixed((self.levels.coarsest_inverse @ f.flatten(1)).view_as(f), W)
         return mixed(self.coefficient[l].solve(f), W)
 
-    def smooth(self, l: int, f: Tensor, u: Tensor | None, steps: "range | reversed[int]", transposed: bool = False) -> Tensor:
+    def smooth(self, l: int, f: Tensor, u: Tensor | None, steps: Iterable[int], transposed: bool = False) -> Tensor:
         """u ← u + S_i (f − Au) for each step i."""
         for i in steps:
             u = self.apply_smoother(l, i, f if u is None else self.residual(l, f, u), u, transposed)

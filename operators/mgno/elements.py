@@ -79,7 +79,7 @@ def box_elements(axes: Sequence[np.ndarray], periodic: Sequence[bool], names: It
     check_names(names, len(axes))
     counts = [len(x) - wraps for x, wraps in zip(axes, periodic, strict=True)]
     cell_nodes = _flat_nodes(nodes, counts)
-    matrices = {name: sum(_tensor(one, letters) for letters in _products(name, len(axes))) for name in names}
+    matrices = {name: reduce(np.add, [_tensor(one, letters) for letters in _products(name, len(axes))]) for name in names}
     grid = np.meshgrid(*(x[:n] for x, n in zip(axes, counts, strict=True)), indexing="ij")
     return Elements(np.stack([x.ravel() for x in grid], axis=1), cell_nodes, matrices)
 
@@ -144,7 +144,9 @@ def mesh_elements(space: Space, names: Iterable[str]) -> Elements:
     if not space.element.is_nodal or space.element.value_shape or space.element.family not in ("Lagrange", "Q"):
         raise InputError(f"{space.name!r} ({space.element}) is not a scalar Lagrange space, which stencils are made for.")
     if any(name.startswith("tensor_") for name in names):
-        raise InputError("Stencils that are products along axes exist on grids only; on meshes use mass, stiffness, dx, dxdy, ...")
+        raise InputError(
+            "Stencils that are products along axes exist on grids only; on meshes use mass, stiffness, dx, dxdy, ..."
+        )
     check_names(names, mesh.dim)
     corners = corner_points(mesh)
     vertices = reference_vertices(mesh.cell_type)
@@ -154,7 +156,9 @@ def mesh_elements(space: Space, names: Iterable[str]) -> Elements:
     J = (corners[:, at_units] - corners[:, :1]).transpose(0, 2, 1)
     straight = corners[:, :1] + np.einsum("cdt,vt->cvd", J, vertices)
     if tdim != mesh.dim or np.abs(corners - straight).max() > AFFINE * np.abs(J).max() or mesh.degree > 1:
-        raise InputError(f"The mesh of {space.name!r} has curved or skewed cells. Stencils are made for straight simplices and boxes.")
+        raise InputError(
+            f"The mesh of {space.name!r} has curved or skewed cells. Stencils are made for straight simplices and boxes."
+        )
     cell_nodes = space.cell_nodes.cpu().numpy()
     points = space.points.cpu().double().numpy()
     reference = _reference_matrices(reference_nodes(points[cell_nodes], mesh), mesh.cell_type, space.element.degree)

@@ -10,7 +10,8 @@ from ...fem.uniform_grid import Grid
 from ..encoders import Fields
 from ..operator import Operator
 from .architecture import Architecture
-from .levels import Levels, extended, grid_levels
+from .grid_levels import extended, grid_levels
+from .levels import Levels
 from .network import Network
 from .scaling import ChannelFields, Standardization
 
@@ -18,11 +19,12 @@ from .scaling import ChannelFields, Standardization
 class MgNO(Operator):
     """Multigrid neural operator in the multilinear functions of a grid; fields are ``(batch, channels, x[, y[, z]])``.
 
-    Layers are σ(Lu + Wu + B) as in He, Liu and Xu (ICLR 2024, arXiv 2310.19809), and W is a multigrid cycle in the sense of finite elements:
-    residuals are restricted by the adjoint of interpolation, stencils are those of forms, boundary conditions hold in the space of every
-    level. Weights belong to no resolution: other grids of the same box can be given at any time, and build their levels at first use.
+    As in He, Liu and Xu (ICLR 2024, arXiv 2310.19809) a layer is σ(linear + bias function), the linear part a multigrid cycle, here in
+    the sense of finite elements: residuals are restricted by the adjoint of interpolation, stencils are those of forms, boundary conditions
+    hold in the space of every level. Weights belong to no resolution: other grids of the same box can be given at any time, and build
+    their levels at first use.
 
-    Good values: 16 to 32 channels, 3 to 5 layers; for −∇·(a∇u) = f the architecture of ``conf/operator/mgno_darcy.yaml``.
+    Good values: 16 features, 8 iterates, 4 layers; for −∇·(a∇u) = f the architecture ``thalweg.operators.mgno.cases.DARCY``.
 
     Args:
         grid: of inputs and outputs, values at vertices.
@@ -62,11 +64,15 @@ class MgNO(Operator):
         self.fields = ChannelFields(inputs, outputs)
         in_channels, out_channels = self.fields.in_channels, self.fields.out_channels
         if (coefficient is not None) != (self.architecture.coefficient is not None):
-            raise InputError(f"The field {coefficient!r} and the architecture's {self.architecture.coefficient!r} must both be given or not.")
+            raise InputError(
+                f"The field {coefficient!r} and the architecture's {self.architecture.coefficient!r} must both be given or not."
+            )
         if coefficient is not None and inputs.get(coefficient) != 1:
             raise InputError(f"The coefficient {coefficient!r} must be an input of one channel; the inputs are {inputs}.")
         if isinstance(boundary_values, str) and inputs.get(boundary_values) != out_channels:
-            raise InputError(f"The boundary values {boundary_values!r} must be an input of {out_channels} channels, not of {inputs}.")
+            raise InputError(
+                f"The boundary values {boundary_values!r} must be an input of {out_channels} channels, not of {inputs}."
+            )
         if increment and in_channels != out_channels:
             raise InputError(f"The inputs {inputs} cannot be incremented to the outputs {outputs}: their channels differ.")
         self.network = Network(in_channels, out_channels, self.architecture, grid.dim, sum(grid.periodic))
@@ -122,12 +128,14 @@ class MgNO(Operator):
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
-        inputs, outputs = self.fields.join(fields), self.fields.join_outputs(fields)
+        inputs, outputs = self.fields.pairs(fields, self.grid.dim)
         self.input_scale.fit(inputs)
         if self.coefficient is not None:
             a = fields[self.coefficient]
             if not bool((a > 0).all()):
-                raise InputError(f"The coefficient {self.coefficient!r} is not positive somewhere: −∇·(a∇u) = f is no elliptic equation.")
+                raise InputError(
+                    f"The coefficient {self.coefficient!r} is not positive somewhere: −∇·(a∇u) = f is no elliptic equation."
+                )
             self.coefficient_scale.copy_(a.double().mean())
         change = outputs - inputs if self.increment else outputs
         scale = change.double().square().mean((0, *range(2, change.ndim))).sqrt()

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .closure import Closure
-from .coefficient import SampleMatrices
 from .cycle import Cycle
 from .levels import Levels
+from .sample_matrices import SampleMatrices
 
 
 class Bias(nn.Module):
@@ -50,11 +50,11 @@ class Layer(nn.Module):
         self, v: Tensor, u: Tensor | None, levels: Levels, coefficient: list[SampleMatrices] | None, biases: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         inner, outer = biases
-        u = self.cycle(self.functional(v, inner, levels, coefficient), levels, coefficient, u)
+        new = self.cycle(self.functional(v, inner, levels, coefficient), levels, coefficient, u)
         if self.L is None or self.V is None:
-            return v, u
-        v = torch.addmm((v @ self.L).flatten(0, 1), u.flatten(0, 1), self.V).view(*v.shape[:2], -1)
-        return nn.functional.gelu(v + outer), u
+            return v, new
+        v = torch.addmm((v @ self.L).flatten(0, 1), new.flatten(0, 1), self.V).view(*v.shape[:2], -1)
+        return nn.functional.gelu(v + outer), new
 
     def functional(self, v: Tensor, inner: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None) -> Tensor:
         """The right-hand side of the cycle."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...fem import Hierarchy
 from .architecture import Architecture
-from .levels import mesh_levels
+from .mesh_levels import mesh_levels
 from .network import Network
 
 

@@ -156,9 +156,7 @@ class PublishedMgNO(Operator):
 
         def cycle(in_channels: int, out_channels: int) -> PublishedCycle:
             shape = (grid.shape[0], grid.shape[1])
-            return PublishedCycle(
-                in_channels, out_channels, shape, smoothing, padding, bias, normalize == "cycle", growing
-            )
+            return PublishedCycle(in_channels, out_channels, shape, smoothing, padding, bias, normalize == "cycle", growing)
 
         self.cycles = nn.ModuleList(cycle(c, channels) for c in widths[:-1])
         self.skips = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in widths[:-1]) if skip else None
@@ -167,7 +165,9 @@ class PublishedMgNO(Operator):
         )
         out = self.fields.out_channels
         self.head = cycle(channels, out) if head == "cycle" else nn.Conv2d(channels, out, 1, bias=False)
-        self.to(memory_format=torch.channels_last)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.contiguous(memory_format=torch.channels_last)
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         u0 = self.fields.join(fields, self.grid.shape)
@@ -180,8 +180,9 @@ class PublishedMgNO(Operator):
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
-        self.input_scale.fit(self.fields.join(fields, self.grid.shape))
-        self.output_scale.fit(self.fields.join_outputs(fields, self.grid.shape))
+        inputs, outputs = self.fields.pairs(fields, self.grid.dim)
+        self.input_scale.fit(inputs)
+        self.output_scale.fit(outputs - inputs if self.increment else outputs)
 
 
 def coarser_shapes(shape: tuple[int, int], levels: int, margin: int) -> list[tuple[int, int]]:

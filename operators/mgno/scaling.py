@@ -41,6 +41,23 @@ class ChannelFields:
         """The outputs as ``(batch, out_channels, *shape)``; errors as for :meth:`join`."""
         return _join(self.outputs, fields, shape)
 
+    def pairs(self, fields: Fields, dim: int) -> tuple[Tensor, Tensor]:
+        """Inputs and outputs of a data set, ``(samples, channels, x[, y[, z]])``; of trajectories, all pairs of neighbouring frames."""
+        frames = {fields[name].shape[1] for name in self.outputs if name in fields and fields[name].ndim == dim + 3}
+        if not frames:
+            return self.join(fields), self.join_outputs(fields)
+        (count,) = frames
+
+        def at(first: int) -> Fields:
+            """Every field at the frames that follow from ``first``; those without time at each of them."""
+            chosen = {name: u for name, u in fields.items() if name in self.inputs or name in self.outputs}
+            return {
+                name: (u[:, first:][:, : count - 1] if u.ndim == dim + 3 else torch.stack([u] * (count - 1), 1)).flatten(0, 1)
+                for name, u in chosen.items()
+            }
+
+        return self.join(at(0)), self.join_outputs(at(1))
+
     def split(self, u: Tensor) -> dict[str, Tensor]:
         """Channels as the named outputs."""
         return dict(zip(self.outputs, u.split(list(self.outputs.values()), dim=1), strict=True))
@@ -48,9 +65,7 @@ class ChannelFields:
 
 def _join(names: Mapping[str, int], fields: Fields, shape: Sequence[int] | None) -> Tensor:
     if missing := [name for name in names if name not in fields]:
-        raise InputError(
-            f"The operator needs the field {missing[0]!r}, but was given {', '.join(map(repr, fields)) or 'none'}."
-        )
+        raise InputError(f"The operator needs the field {missing[0]!r}, but was given {', '.join(map(repr, fields)) or 'none'}.")
     parts = [fields[name] for name in names]
     shape = tuple(parts[0].shape[2:] if shape is None else shape)
     for (name, channels), part in zip(names.items(), parts, strict=True):
