@@ -1,0 +1,194 @@
+"""NeuralStagger's latency and throughput by its factors, against the undecomposed network of equal size per point and a solver.
+
+Times are per simulated second of periodic two-dimensional flow, at equal simulated time. ``one coarse`` is one sub-grid of one time
+sequence; its ideal speed-up over the undecomposed network (1, 1, 1) is the product of the factors. ``all, batched`` are all subtasks
+in one rollout, split and merged once: the same arithmetic as the undecomposed network, so what is gained there is gained
+by filling the machine. Throughputs are those of the best batch. Weights are random, so errors are none of this table's business.
+
+    python benchmarks/neuralstagger.py --json neuralstagger.json
+"""
+
+import argparse
+import math
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import report
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from thalweg.allocator import keep_freed_memory
+from thalweg.operators import FNO, Decomposition, DilatedResNet, NeuralStagger, UNet, WithTransport
+from thalweg.solvers.grid import PeriodicField, VorticityEquation
+
+FACTORS = ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (4, 4, 2), (4, 4, 4))
+
+RESNET = partial(DilatedResNet, width=24, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
+NETWORKS = {
+    "resnet": RESNET,
+    "transport": partial(WithTransport, RESNET),
+    "unet": partial(UNet, width=16, levels=3, padding_mode="circular"),
+    "fno": partial(FNO, modes=(8, 8), width=24),
+}
+
+
+def captured(call: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
+    """On a GPU, the call's kernels as one CUDA graph, so that none waits for Python; the result is overwritten by the next call."""
+    if not example.is_cuda:
+        return call
+    given = example.clone()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call(given)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call(given)
+
+    def replay(x: Tensor) -> Tensor:
+        given.copy_(x)
+        graph.replay()
+        return result
+
+    return replay
+
+
+class PeakMemory(TorchDispatchMode):
+    """The largest sum of the tensors that are alive at once of those made within, in bytes; the same on every device."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor):
+                self._count(value.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            self._known.add(key)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._freed, key, size)
+
+    def _freed(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def peak_megabytes(call: Callable[[], Any]) -> float:
+    """Memory of the tensors that a call makes, at most at once."""
+    with PeakMemory() as memory:
+        call()
+    return memory.peak / 1e6
+
+
+def best_throughput(call: Callable[[int], Callable[[], Any]], batches: list[int], simulated: float, seconds: float) -> float:
+    """Simulated seconds of all samples per second, of the best batch; ``call(batch)`` prepares a call."""
+    return max(batch * simulated / (1e-3 * report.milliseconds(call(batch), seconds)) for batch in batches)
+
+
+def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """The pseudo-spectral solver on the full grid with the frames' time step."""
+    shape = (arguments.grid, arguments.grid)
+    equation = VorticityEquation(shape, viscosity=1e-3, device=device)
+    interval = arguments.frames * arguments.dt
+
+    def prepared(batch: int) -> Callable[[], Any]:
+        w = 10 * PeriodicField(shape, alpha=3, tau=5).sample(0, range(batch), device=device)
+        return lambda: equation.solve(w, interval, 1, dt=arguments.dt)
+
+    latency = report.milliseconds(prepared(1), arguments.seconds) / interval
+    return {
+        "factors": "solver",
+        "one coarse [ms/s]": latency,
+        "speed-up": None,
+        "ideal": None,
+        "all, batched [ms/s]": latency,
+        "coarse [s/s]": None,
+        "all [s/s]": best_throughput(prepared, arguments.batches, interval, arguments.seconds),
+        "peak [MB]": peak_megabytes(prepared(1)),
+        "weights [MB]": 0.0,
+    }
+
+
+def stagger_row(factors: tuple[int, int, int], arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    *space, s_t = factors
+    torch.manual_seed(0)
+    operator = NeuralStagger(NETWORKS[arguments.network], Decomposition(space, s_t), {"w": 1}).to(device).eval()
+    steps, interval = arguments.frames // s_t, arguments.frames * arguments.dt
+    solver: nn.Module = operator.coarse_solver().to(memory_format=torch.channels_last).eval()
+    if arguments.compile:
+        solver.advance = torch.compile(solver.advance, mode=None if arguments.compile == "default" else arguments.compile)
+    coarse = [n // s for n, s in zip((arguments.grid,) * 2, space, strict=True)]
+
+    def one(batch: int) -> Callable[[], Any]:
+        u = torch.randn(batch, 1, *coarse, device=device).to(memory_format=torch.channels_last)
+        run = captured(lambda v: solver.rollout(v, steps), u)
+        return lambda: run(u)
+
+    def rolled_out(w: Tensor) -> Tensor:
+        return operator.rollout({"w": w}, steps)["w"]
+
+    def blocks(batch: int) -> Tensor:
+        return torch.randn(batch, s_t, 1, arguments.grid, arguments.grid, device=device)
+
+    def all_of_them(batch: int) -> Callable[[], Any]:
+        w = blocks(batch)
+        run = captured(rolled_out, w)
+        return lambda: run(w)
+
+    return {
+        "factors": str(factors),
+        "one coarse [ms/s]": report.milliseconds(one(1), arguments.seconds) / interval,
+        "speed-up": None,
+        "ideal": float(math.prod(factors)),
+        "all, batched [ms/s]": report.milliseconds(all_of_them(1), arguments.seconds) / interval,
+        "coarse [s/s]": best_throughput(one, arguments.batches, interval, arguments.seconds),
+        "all [s/s]": best_throughput(all_of_them, arguments.batches, interval, arguments.seconds),
+        "peak [MB]": peak_megabytes(lambda: rolled_out(blocks(1))),
+        "weights [MB]": sum(p.nbytes for p in operator.parameters()) / 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grid", type=int, default=256, help="points along each axis")
+    parser.add_argument("--frames", type=int, default=8, help="frames of each rollout, a multiple of all time factors")
+    parser.add_argument("--dt", type=float, default=0.0025, help="time between frames")
+    parser.add_argument("--network", choices=NETWORKS, default="transport")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], help="batches that throughput is the best of")
+    parser.add_argument("--compile", choices=["default", "max-autotune"], help="compile the coarse solver's step")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each measurement")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--json", metavar="PATH", help="write the figures, the machine and the versions there")
+    arguments = parser.parse_args()
+    if arguments.frames % max(f[-1] for f in FACTORS) or arguments.grid % max(f[0] for f in FACTORS):
+        parser.error("frames and grid must be multiples of 4")
+    torch.set_num_threads(arguments.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    keep_freed_memory()
+    with torch.inference_mode():
+        rows = [stagger_row(factors, arguments, device) for factors in FACTORS]
+        rows.append(solver_row(arguments, device))
+    for row in rows[:-1]:
+        row["speed-up"] = rows[0]["one coarse [ms/s]"] / row["one coarse [ms/s]"]
+    report.print_table(f"{arguments.network} on {arguments.grid}² points, {device}, per simulated second", rows)
+    if arguments.json:
+        settings = {key: value for key, value in vars(arguments).items() if key != "json"}
+        report.write_json(arguments.json, "neuralstagger", settings, rows)
+
+
+if __name__ == "__main__":
+    main()
