@@ -1,0 +1,26 @@
+"""``thalweg export``: a trained operator as one file that needs torch alone."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ..operators.export import export_operator
+from .run import Run
+
+log = logging.getLogger("thalweg")
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Export the best operator of a run; returns the description that the file carries."""
+    trained = Run(config.run, config.device)
+    disc = trained.discretization()
+    data = trained.data("test", disc)
+    # An operator that steps in time takes single frames.
+    fields = {name: u[:, 0] if name in data.trajectories else u for name, u in data.batch(slice(0, 2)).items()}
+    description = export_operator(trained.operator(disc), fields, config.output, trained.spaces(), disc)
+    size = Path(config.output).stat().st_size / 2**20
+    inputs, outputs = (", ".join(description[kind]) for kind in ("inputs", "outputs"))
+    log.info("%s: %s to %s, %.1f MiB", config.output, inputs, outputs, size)
+    return description
