@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .faces import Velocity
-from .ghosts import midpoints, with_ghosts_across, with_ghosts_along
+from .ghosts import with_ghosts_across, with_ghosts_along
 from .sides import Periodic, Side, Wall, at_cells_of_side, at_faces_of_side, tangential_velocity
 
 
@@ -44,9 +44,7 @@ class MomentumFluxes:
                         padded = torch.cat([beside.narrow(j + 2, ends[0], 1), beside, beside.narrow(j + 2, ends[1], 1)], j + 2)
                         self._shear[i, j] = 1 + padded.diff(dim=j + 2).abs()
 
-    def __call__(
-        self, velocity: Velocity, *, convection: bool = True, viscosity: bool = True, walls_at_rest: bool = False
-    ) -> list[Tensor]:
+    def __call__(self, velocity: Velocity, *, convection: bool = True, walls_at_rest: bool = False) -> list[Tensor]:
         """The rate of each component; at faces that do not move freely what is needed to hold them, with the other sign.
 
         Without ``convection`` and with ``walls_at_rest`` it is the linear, self-adjoint part.
@@ -56,29 +54,34 @@ class MomentumFluxes:
         for i, (u, h) in enumerate(zip(velocity, self.spacings, strict=True)):
             axis = i - dim
             u = with_ghosts_across(u, axis, *self.sides[i])
-            flux = nu / h * u.diff(dim=axis) if viscosity else torch.zeros((), dtype=u.dtype, device=u.device)
+            flux = nu / h * u.diff(dim=axis)
             if convection:
-                flux = flux - midpoints(u, axis) ** 2
+                twice = _sums(u, axis)
+                flux = torch.addcmul(flux, twice, twice, value=-1 / 4)
             rates.append(flux.diff(dim=axis) / h)
         for i in range(dim):
             for j in range(i + 1, dim):
                 ui, uj = self._beyond(velocity[i], i, j, walls_at_rest), self._beyond(velocity[j], j, i, walls_at_rest)
-                shared = midpoints(ui, j - dim) * midpoints(uj, i - dim) if convection else None
+                twice = (_sums(ui, j - dim), _sums(uj, i - dim)) if convection else None
                 for a, b, w in ((i, j, ui), (j, i, uj)):
                     h, axis = self.spacings[b], b - dim
-                    flux = None
-                    if viscosity:
-                        flux = nu / h * w.diff(dim=axis)
-                        flux = flux * self._shear[a, b] if self._shear else flux
-                    if shared is not None:
-                        flux = flux - shared if flux is not None else -shared
-                    if flux is not None:
-                        rates[a] = rates[a] + flux.diff(dim=axis) / h
+                    flux = nu / h * w.diff(dim=axis)
+                    if self._shear:
+                        flux = flux * self._shear[a, b]
+                    if twice is not None:
+                        flux = torch.addcmul(flux, *twice, value=-1 / 4)
+                    rates[a] = torch.add(rates[a], flux.diff(dim=axis), alpha=1 / h)
         return rates
 
     def _beyond(self, w: Tensor, i: int, j: int, walls_at_rest: bool) -> Tensor:
         walls = (None, None) if walls_at_rest else self._walls[i, j]
         return with_ghosts_along(w, j - len(self.spacings), *self.sides[j], walls)
+
+
+def _sums(w: Tensor, axis: int) -> Tensor:
+    """Twice the means of neighbours along an axis."""
+    n = w.shape[axis] - 1
+    return w.narrow(axis, 0, n) + w.narrow(axis, 1, n)
 
 
 def _wall_velocity(

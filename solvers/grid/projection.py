@@ -9,7 +9,7 @@ from ...errors import InputError
 from .faces import Faces, Velocity
 from .ghosts import pressure_with_ghosts
 from .pressure import BoxPoisson, SelfAdjointSolver
-from .sides import Side
+from .sides import Periodic, Side
 
 
 class Projection:
@@ -38,6 +38,7 @@ class Projection:
         self.fluid = None if solid is None else (~solid).to(like)
         # Where every face moves freely, nothing needs masks.
         self._all_open = all(bool((o == 1).all()) for o in faces.open)
+        self._slopes = [o / h for o, h in zip(faces.open, spacings, strict=True)]
         box = BoxPoisson(cells, spacings, sides, like.dtype, like.device)
         if box.singular:
             self._require_balance()
@@ -52,21 +53,19 @@ class Projection:
 
     def divergence(self, velocity: Velocity) -> Tensor:
         dim = len(velocity)
-        parts = [w.diff(dim=i - dim) / h for i, (w, h) in enumerate(zip(velocity, self.spacings, strict=True))]
-        return sum(parts[1:], parts[0])
+        total = velocity[0].diff(dim=-dim) / self.spacings[0]
+        for i in range(1, dim):
+            total = torch.add(total, velocity[i].diff(dim=i - dim), alpha=1 / self.spacings[i])
+        return total
 
     def gradient(self, p: Tensor) -> Velocity:
         """Pressure differences at the faces that move freely, zero at the others."""
-        parts = self.differences(p)
-        return parts if self._all_open else tuple(o * g for o, g in zip(self.faces.open, parts, strict=True))
+        return tuple(slope * g for slope, g in zip(self._slopes, self.differences(p), strict=True))
 
     def differences(self, p: Tensor) -> Velocity:
-        """Pressure differences at all faces."""
+        """Differences of the pressure beside all faces, not divided by the spacing."""
         dim = len(self.spacings)
-        return tuple(
-            pressure_with_ghosts(p, i - dim, *pair).diff(dim=i - dim) / h
-            for i, (pair, h) in enumerate(zip(self.sides, self.spacings, strict=True))
-        )
+        return tuple(pressure_with_ghosts(p, i - dim, *pair).diff(dim=i - dim) for i, pair in enumerate(self.sides))
 
     def held(self, velocity: Velocity) -> Velocity:
         """With the prescribed values at the faces that do not move freely."""
@@ -80,7 +79,20 @@ class Projection:
 
     def __call__(self, velocity: Velocity) -> Velocity:
         velocity = self.held(velocity)
-        return tuple(w - g for w, g in zip(velocity, self.gradient(self.potential(velocity)), strict=True))
+        return self.corrected(velocity, self.potential(velocity))
+
+    def corrected(self, velocity: Velocity, phi: Tensor) -> Velocity:
+        """w − ∇φ, with the last face of a periodic axis the first, to the bit."""
+        dim, parts = len(velocity), []
+        for i, (w, g, pair) in enumerate(zip(velocity, self.differences(phi), self.sides, strict=True)):
+            if self._all_open:
+                part = torch.sub(w, g, alpha=1 / self.spacings[i])
+            else:
+                part = torch.addcmul(w, self._slopes[i], g, value=-1)
+            if isinstance(pair[0], Periodic):
+                part.select(i - dim, -1).copy_(part.select(i - dim, 0))
+            parts.append(part)
+        return tuple(parts)
 
     def _require_balance(self) -> None:
         prescribed = tuple(v.detach() for v in self.faces.prescribed)

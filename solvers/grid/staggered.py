@@ -141,15 +141,15 @@ class StaggeredFlow:
         if cells is None or bool((cells & ~self.solid).any()):
             raise InputError("The body has cells that are no obstacle.")
         self.check(velocity)
-        gradients = self.projection.differences(self.pressure(velocity))
+        differences = self.projection.differences(self.pressure(velocity))
         volume = prod(self.spacings)
         parts = []
-        for i, (rate, g) in enumerate(zip(self.fluxes(velocity), gradients, strict=True)):
+        for i, (rate, g) in enumerate(zip(self.fluxes(velocity), differences, strict=True)):
             n = self.cells[i]
             counted = faces_of(cells, i, self.sides[i])
             inside = slice(0, n) if isinstance(self.sides[i][0], Periodic) else slice(1, n)
             index = (slice(None), slice(None), *[slice(None)] * i, inside)
-            parts.append(volume * torch.where(counted, rate - g, 0.0)[index].flatten(1).sum(1))
+            parts.append(volume * torch.where(counted, rate - g / self.spacings[i], 0.0)[index].flatten(1).sum(1))
         return torch.stack(parts, 1)
 
     def solve(self, velocity: Velocity, interval: float, frames: int, *, dt: float, segment: int | None = None) -> Velocity:

@@ -109,7 +109,7 @@ class ImplicitViscosityStep:
                 advanced.append(w + solvers[i](o * (explicit + length * v) - length * g))
             velocity = tuple(advanced)
             phi = projection.potential(velocity)
-            velocity = tuple(w - g for w, g in zip(velocity, projection.gradient(phi), strict=True))
+            velocity = projection.corrected(velocity, phi)
             p = p + phi / length
             last = rate
         return *velocity, p
