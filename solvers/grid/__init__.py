@@ -4,6 +4,7 @@ from .coefficients import multiscale_trigonometric, threshold
 from .darcy import Darcy
 from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
+from .residuals import StaggeredResidual, VorticityResidual, residual_of
 from .runge_kutta import ARK436, ARS443, CNRK4, LowStorage, Tableau
 from .sides import FreeSlip, Outflow, Periodic, Wall
 from .smoke import Smoke
@@ -26,13 +27,16 @@ __all__ = [
     "PeriodicField",
     "Smoke",
     "StaggeredFlow",
+    "StaggeredResidual",
     "Tableau",
     "Transport",
     "VorticityEquation",
+    "VorticityResidual",
     "Wall",
     "diagonal_forcing",
     "kolmogorov_forcing",
     "multiscale_trigonometric",
+    "residual_of",
     "rigid_motion",
     "taylor_green",
     "threshold",

@@ -58,7 +58,8 @@ def pressure_laplacian(cells: int, h: float, sides: Sequence[Side]) -> Tensor:
 def tangential_laplacian(cells: int, h: float, sides: Sequence[Side]) -> Tensor:
     """−d²/dx² of a velocity along the sides of an axis, at its centres, with walls at rest."""
     eye = torch.eye(cells, dtype=torch.float64)
-    return -with_ghosts_along(eye, 0, *sides).diff(n=2, dim=0) / h**2
+    low, high = sides
+    return -with_ghosts_along(eye, 0, low, high).diff(n=2, dim=0) / h**2
 
 
 def normal_laplacian(cells: int, h: float, sides: Sequence[Side]) -> Tensor:
