@@ -118,8 +118,10 @@ def _check(verb: str, arguments: list[str]) -> None:
         try:
             compose(verb, overrides=overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            lines = [line.strip().rstrip(".:") for line in str(error).splitlines() if line.strip() and "append" not in line]
-            _stop(verb, f"{': '.join(lines[:3])}. {_suggestion(verb, overrides)}`thalweg {verb} --help` shows every key.")
+            text = str(error).split("Config search path")[0]
+            lines = [line.strip().rstrip(".:") for line in text.splitlines() if line.strip() and "append" not in line]
+            said = ": ".join([*lines[:2], ", ".join(lines[2:])][: len(lines)])
+            _stop(verb, f"{said}. {_suggestion(verb, overrides)}`thalweg {verb} --help` shows every key.")
 
 
 def _suggestion(verb: str, overrides: list[str]) -> str:

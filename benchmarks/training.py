@@ -125,7 +125,8 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
     whole, killed = arguments.folder / "whole", arguments.folder / "killed"
     start = time.monotonic()
     subprocess.run([*command, f"folder={whole}"], check=True, capture_output=True)
-    duration = time.monotonic() - start
+    trained = MetricsLog(whole / "metrics.jsonl").rows()[-1]["seconds"]
+    startup = time.monotonic() - start - trained
     chance, done, starts = random.Random(0), 0, 0
     while True:
         starts += 1
@@ -134,7 +135,7 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         if done < arguments.kills:
             try:
-                process.wait(chance.uniform(0.2, 1.0) * duration)
+                process.wait(startup + chance.uniform(-0.2, 1.6) * trained / (1 + arguments.kills))
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
                 done += 1
