@@ -68,16 +68,20 @@ class VorticityLoss(FrameResidual):
     Args:
         residual: of a step between two frames.
         field: name of the vorticity.
+        forcing: name of the input with each sample's forcing, in addition to the equation's own.
         logarithm: see :class:`FrameResidual`.
     """
 
-    def __init__(self, residual: VorticityResidual, field: str = "w", logarithm: bool = False):
+    def __init__(self, residual: VorticityResidual, field: str = "w", forcing: str | None = None, logarithm: bool = False):
         super().__init__(2, logarithm)
-        self.residual, self.field = residual, field
+        self.residual, self.field, self.forcing = residual, field, forcing
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        R = self.residual(*self.consecutive(prediction, truth, self.field)) / self.residual.dt
-        return self.reduced(R.square().flatten(1).mean(1), len(prediction[self.field]))
+        before, after = self.consecutive(prediction, truth, self.field)
+        samples = len(prediction[self.field])
+        forcing = self.at_steps(truth, self.forcing, len(after) // samples)
+        R = self.residual(before, after, forcing) / self.residual.dt
+        return self.reduced(R.square().flatten(1).mean(1), samples)
 
 
 class StaggeredLoss(FrameResidual):

@@ -1,13 +1,14 @@
 """One-step schemes of flows as residuals of two consecutive frames, and the reference solution that makes them zero."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import DivergedError, InputError
 from .faces import Faces, Velocity, faces
+from .ghosts import pressure_with_ghosts
 from .momentum import MomentumFluxes
 from .potentials import curl, surrounded
 from .projection import Projection
@@ -47,8 +48,8 @@ class VorticityResidual(nn.Module):
         kept = (3 * mx.abs() < nx) & (3 * my < ny) & (mx.abs() + my > 0)
         self.register_buffer("kept", kept, persistent=False)
 
-    def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """R ``(batch, 1, x, y)`` of vorticities ``(batch, 1, x, y)``.
+    def forward(self, before: Tensor, after: Tensor, forcing: Tensor | None = None) -> Tensor:
+        """R ``(batch, 1, x, y)`` of vorticities ``(batch, 1, x, y)``; ``forcing`` acts in addition to the equation's own.
 
         Raises:
             InputError: a wrong shape or dtype.
@@ -56,17 +57,20 @@ class VorticityResidual(nn.Module):
         rate = self.equation.rate(
             torch.lerp(before, after, self.theta) if 0 < self.theta < 1 else (before, after)[round(self.theta)]
         )
-        return after - self._resolved(before) - self.dt * rate
+        known = before if forcing is None else before + self.dt * forcing
+        return after - self._resolved(known) - self.dt * rate
 
     @torch.no_grad()
-    def step(self, before: Tensor, tolerance: float | None = None, max_iterations: int = 200) -> Tensor:
+    def step(
+        self, before: Tensor, forcing: Tensor | None = None, tolerance: float | None = None, max_iterations: int = 200
+    ) -> Tensor:
         """The vorticity that makes the residual zero, by fixed-point iteration.
 
         Raises:
             DivergedError: it was not found, because Δt is longer than half a cell or so a step.
         """
         return _fixed_point(
-            lambda after: (after[0] - self(before, after[0]),), (self._resolved(before),), tolerance, max_iterations
+            lambda after: (after[0] - self(before, after[0], forcing),), (self._resolved(before),), tolerance, max_iterations
         )[0]
 
     def _resolved(self, w: Tensor) -> Tensor:
@@ -135,8 +139,7 @@ class StaggeredResidual:
             return _difference(after, self._projection(around, solid)(target))
         R = _difference(after, target)
         if pressure is not None:
-            differences = flow.projection.differences(pressure)
-            return tuple((r + self.dt * g) * m for r, g, m in zip(R, differences, around.open, strict=True))
+            return tuple((r + self.dt * g) * m for r, g, m in zip(R, self._gradient(pressure), around.open, strict=True))
         h = min(flow.spacings)
         rotation = curl(R, flow.spacings, self.periodic)
         return tuple(h * w * m for w, m in zip(rotation, surrounded(around.open, self.periodic), strict=True))
@@ -164,11 +167,34 @@ class StaggeredResidual:
             rates = [k + f.to(k) for k, f in zip(rates, flow.force, strict=True)]
         return tuple(k * m for k, m in zip(rates, around.open, strict=True))
 
+    def _gradient(self, p: Tensor) -> Velocity:
+        dim = len(self.flow.spacings)
+        return tuple(
+            pressure_with_ghosts(p, axis - dim, *pair).diff(dim=axis - dim) / h
+            for axis, (pair, h) in enumerate(zip(self.flow.sides, self.flow.spacings, strict=True))
+        )
+
     def _projection(self, around: Faces, solid: Tensor | None) -> Projection:
         flow = self.flow
         if solid is None:
             return flow.projection
         return Projection(flow.cells, flow.spacings, flow.sides, around, solid > 0.5, flow.tolerance, flow.max_iterations)
+
+
+class HasFlow(Protocol):
+    """A problem whose reference solver is a :class:`StaggeredFlow`, such as the lid-driven cavity."""
+
+    device: torch.device
+
+    def flow(self) -> StaggeredFlow: ...
+
+
+def residual_of(
+    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", device: str | None = None
+) -> StaggeredResidual:
+    """The residual of a problem's flow, from a configuration; on a GPU if there is one and no other device is named."""
+    problem.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return StaggeredResidual(problem.flow(), dt, scheme, pressure)
 
 
 def _difference(a: Velocity, b: Velocity) -> Velocity:
