@@ -1,22 +1,16 @@
 """The Navier-Stokes equations in Taylor-Hood elements: weak forms, and Newton's method with continuation in the viscosity."""
 
-from math import sqrt
 from typing import Any
 
 from ..errors import DivergedError
 from ..fem.firedrake import firedrake
+from . import direct
+from .continuation import advance_in_steps
+from .problem import solve_or_explain
 
-#: Pivoting finds null pressures (icntl_24), so that closed flows need no pressure pinned at a point.
-LU = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps", "mat_mumps_icntl_24": 1}
-
-NEWTON_LU = {
-    "snes_type": "newtonls",
-    "snes_linesearch_type": "basic",
-    "snes_rtol": 1e-10,
-    "snes_atol": 1e-11,
-    "snes_max_it": 20,
-    **LU,
-}
+#: Pivoting finds null pressures (ICNTL(24)), so that closed flows need no pressure pinned at a point.
+LU = direct.LU | {"mat_mumps_icntl_24": 1}
+NEWTON_LU = direct.NEWTON | {"snes_linesearch_type": "basic"} | LU
 
 
 def taylor_hood(mesh: Any, degree: int = 2) -> tuple[Any, Any, Any]:
@@ -66,44 +60,28 @@ def constant_pressure(Z: Any) -> Any:
 
 
 def newton(solver: Any, z: Any, viscosity: Any, what: str) -> None:
-    """Solve a steady flow from rest by Newton's method; where that diverges, through flows of higher viscosity.
+    """Solve a steady flow from rest by Newton's method; where that diverges, through flows of up to 100 times the viscosity.
 
-    From rest each time, so that a solution depends on its inputs alone. Continuation starts from 31 times the viscosity and divides it by
-    √10 as long as Newton's method converges; where it does not, the divisor's root is tried from the last flow that was reached.
+    From rest each time, so that a solution depends on its inputs alone.
 
     Args:
         solver: a ``NonlinearVariationalSolver`` for ``z``.
         viscosity: the ``Constant`` ν of its form; it has its value again afterwards.
 
     Raises:
-        DivergedError: the flow was not reached in 24 solves.
+        DivergedError: continuation diverged too.
     """
-    fd = firedrake()
     target = float(viscosity)
-    factor, divisor, start = 1.0, sqrt(10), 31.0
-    reached, state = None, fd.Function(z.function_space())
-    reason = None
+
+    def solve(_: float, load: float) -> None:
+        viscosity.assign(100 ** (1 - load) * target)
+        solve_or_explain(solver, what)
+
     try:
-        for _ in range(24):
-            z.assign(state)
-            viscosity.assign(factor * target)
-            try:
-                solver.solve()
-            except fd.ConvergenceError as error:
-                reason = error
-                if reached is None:
-                    factor, start = start, 31 * start
-                    continue
-                divisor = sqrt(divisor)
-            else:
-                if factor == 1:
-                    return
-                reached = factor
-                state.assign(z)
-            factor = max(1.0, reached / divisor)
+        z.assign(0)
+        solve(0, 1)
+    except DivergedError:
+        z.assign(0)
+        advance_in_steps(solve, z, first=1 / 4)
     finally:
         viscosity.assign(target)
-    raise DivergedError(
-        f"The {what} solver diverged, with continuation in the viscosity too ({reason}). The flow may have no steady state near: "
-        "lower the velocity, raise the viscosity, or refine the mesh."
-    ) from reason

@@ -100,6 +100,6 @@ def test_an_impossible_cavity_is_refused():
 
 def test_a_flow_that_no_continuation_reaches_diverges_and_leaves_the_viscosity():
     rapid = LidCavity(cells=4, viscosity=1e-6)
-    with pytest.raises(DivergedError, match=r"with continuation in the viscosity too"):
+    with pytest.raises(DivergedError, match=r"No step of .* of the way .* cavity solver diverged"):
         rapid.solve({"g": rapid.lid(1.0)})
     assert float(rapid._viscosity) == 1e-6
