@@ -69,7 +69,9 @@ class Run:
 
     def data(self, split: str, disc: Spaces) -> Dataset:
         """One split of the data the run was configured with."""
-        return open_dataset(self.config.data.folder, split_range(self.config, split), disc).to(self.device)
+        data = self.config.data
+        samples = split_range(self.config, split)
+        return open_dataset(data.folder, samples, disc, in_memory_up_to=data.get("in_memory_up_to", 4e9)).to(self.device)
 
     def metrics(self) -> dict[str, Metric]:
         """The configured metrics in float64."""

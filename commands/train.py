@@ -10,12 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from ..allocator import keep_freed_memory
 from ..configuration import build
 from ..data import open_dataset
+from ..data.shards import Spaces
 from ..errors import InputError
 from ..operators import Operator, build_operator, load_weights
 from ..operators.files import WEIGHTS
 from ..training import (
     Checkpoints,
     MetricsLog,
+    Objective,
     Processes,
     Settings,
     Trainer,
@@ -40,6 +42,7 @@ _MAY_CHANGE = {
     "training.logs",
     "data.folder",
     "data.samples_per_shard",
+    "data.in_memory_up_to",
 }
 
 
@@ -56,9 +59,10 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     if device.type == "cpu":
         keep_freed_memory()
     torch.manual_seed(config.seed)
-    train = open_dataset(config.data.folder, split_range(config, "train"))
+    most = config.data.in_memory_up_to
+    train = open_dataset(config.data.folder, split_range(config, "train"), in_memory_up_to=most)
     disc = train.discretization
-    valid = open_dataset(config.data.folder, split_range(config, "valid"), disc)
+    valid = open_dataset(config.data.folder, split_range(config, "valid"), disc, in_memory_up_to=most)
     nodes = OmegaConf.to_container(config, resolve=True)
     assert isinstance(nodes, dict)
 
@@ -70,16 +74,17 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     for part in (operator, train, valid):
         part.to(device)
     training = nodes["training"]
-    loss = build(training["loss"], disc)
-    objective = build(training["objective"], disc)
+    objective, metrics = _objective(training, disc).to(device), build(training["metrics"], disc)
+    for metric in metrics.values():
+        metric.to(device)
     trainer = Trainer(
         operator,
         train,
         valid,
-        loss=objective(loss) if training["objective"].get("_partial_") else objective,
+        loss=objective,
         settings=Settings(seed=config.seed, **training["loop"]),
         folder=folder,
-        metrics=build(training["metrics"], disc),
+        metrics=metrics,
         make_optimizer=build(training["optimizer"]),
         make_scheduler=build(training["schedule"]),
         processes=together,
@@ -93,6 +98,12 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     state = trainer.run(resume)
     log.info("best validation metric %.5f after step %d; run folder %s", state["best"], state["best_step"] or 0, folder)
     return state["best"]
+
+
+def _objective(training: dict, disc: Spaces) -> Objective:
+    """The configured objective; a partial one is given the configured loss."""
+    objective = build(training["objective"], disc)
+    return objective(build(training["loss"], disc)) if training["objective"].get("_partial_") else objective
 
 
 def _initialise(operator: Operator, source: Path) -> None:
