@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from small import configuration
+from thalweg.commands import train
 from thalweg.data import (
     FieldDataset,
     Normaliser,
@@ -29,6 +31,7 @@ from thalweg.errors import FileError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.solvers.grid import PeriodicField
 from thalweg.solvers.grid.problems import VorticityFlow
+from thalweg.training import MetricsLog
 
 f64 = torch.float64
 
@@ -203,3 +206,14 @@ def test_batches_arrive_on_the_gpu_as_they_are(flows: Path):
     for rows, fields in zip(order, streamed.batches(order), strict=True):
         assert fields["w"].is_cuda
         assert torch.equal(fields["w"].cpu(), memory.fields["w"][rows.cpu()])
+
+
+def test_training_from_files_is_training_from_memory(trained: Path, dataset: Path, tmp_path: Path):
+    """Bit for bit: what is read, in which order, and the scales of all samples."""
+    train.run(configuration("train", dataset, f"folder={tmp_path}", "data.in_memory_up_to=1"))
+    losses = [
+        [row["train_loss"] for row in MetricsLog(run / "metrics.jsonl").rows() if "train_loss" in row]
+        for run in (trained, tmp_path)
+    ]
+    assert len(losses[0]) == 2
+    assert losses[0] == losses[1]
