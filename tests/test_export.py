@@ -145,6 +145,21 @@ def test_baselines_on_grids_are_exported(name: str, tmp_path: Path):
     torch.testing.assert_close(program({"a": a[:1]})["u"], operator({"a": a[:1]})["u"], rtol=1e-4, atol=1e-5)
 
 
+def test_multigrid_for_the_coefficients_of_each_sample_is_exported(tmp_path: Path):
+    """Their matrices are as many as samples, which an exported program does not know."""
+    grids = Grids({"grid": Grid((17, 17))})
+    architecture = {"_target_": "thalweg.operators.mgno.Architecture", "features": 2, "iterates": 1, "layers": 1}
+    architecture |= {"operator": ["coefficient"], "source": ["mass"], "mixing": "diagonal", "coefficient": "galerkin"}
+    config = {"_target_": "thalweg.operators.MgNO", "grid": {"_space_": "grid"}, "inputs": {"a": 1}, "outputs": {"u": 1}}
+    config |= {"architecture": architecture, "dirichlet": ["x0", "x1", "y0", "y1"], "coefficient": "a"}
+    operator = build_operator(config, grids).eval()
+    fields = {"a": 1 + torch.rand(2, 1, 17, 17)}
+    export_operator(operator, fields, tmp_path / "mgno.pt2")
+    program, _ = load_exported(tmp_path / "mgno.pt2")
+    five = {"a": 1 + torch.rand(5, 1, 17, 17)}
+    torch.testing.assert_close(program(five)["u"], operator(five)["u"], rtol=1e-4, atol=1e-6)
+
+
 class Looking(Operator):
     """An operator that decides by a value."""
 

@@ -14,6 +14,7 @@ class Pattern(nn.Module):
     """
 
     crow: Tensor
+    row: Tensor
     col: Tensor
     diagonal: Tensor
     diagonal_nodes: Tensor
@@ -23,14 +24,10 @@ class Pattern(nn.Module):
         self.num_nodes = num_nodes
         crow = np.searchsorted(rows, np.arange(num_nodes + 1))
         on_diagonal = np.flatnonzero(rows == cols)
-        arrays = {"crow": crow, "col": cols, "diagonal": on_diagonal, "diagonal_nodes": rows[on_diagonal]}
+        arrays = {"crow": crow, "row": rows, "col": cols, "diagonal": on_diagonal, "diagonal_nodes": rows[on_diagonal]}
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)), persistent=False)
         self._batched: dict[tuple[int, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
-
-    def rows(self) -> Tensor:
-        """The row of each nonzero."""
-        return torch.repeat_interleave(torch.arange(self.num_nodes, device=self.col.device), self.crow.diff())
 
     def batched(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """CSR row pointers and columns of the joint matrix of ``batch`` samples, and where its values are in ``(nonzeros, batch)``."""
@@ -39,7 +36,7 @@ class Pattern(nn.Module):
             lengths = self.crow.diff()
             start = self.crow[:-1, None] * batch + lengths[:, None] * torch.arange(batch, device=self.col.device)
             crow = torch.cat([start.flatten(), self.crow[-1:] * batch])
-            row = self.rows()
+            row = self.row
             nonzero, sample = torch.arange(len(row), device=row.device)[:, None], torch.arange(batch, device=row.device)
             place = start[row] + nonzero - self.crow[row, None]
             col, source = (torch.empty(place.numel(), dtype=torch.int64, device=row.device) for _ in range(2))
@@ -58,19 +55,24 @@ class SampleMatrices:
 
     def __init__(self, pattern: Pattern, values: Tensor):
         self._pattern, self._values = pattern, values
-        self.crow, self.col, source = pattern.batched(values.shape[1])
-        self.val = values.flatten()[source]
+        # An exported program takes batches of any size, and has no operators of ours.
+        self.exporting = torch.compiler.is_exporting()
+        if not self.exporting:
+            self.crow, self.col, source = pattern.batched(values.shape[1])
+            self.val = values.flatten()[source]
         self._inverse: Tensor | None = None
         D = values.new_zeros(pattern.num_nodes, values.shape[1]).index_copy(0, pattern.diagonal_nodes, values[pattern.diagonal])
         self.inverse_diagonal = torch.where(D > 0, 1 / torch.where(D > 0, D, 1), 0)[..., None]
 
     def on_nodes(self, h: Tensor) -> Tensor:
+        if self.exporting:
+            return torch.zeros_like(h).index_add(0, self._pattern.row, self._values[..., None] * h[self._pattern.col])
         return symmetric_product(self.crow, self.col, self.val, h.flatten(0, 1)).view_as(h)
 
     def solve(self, f: Tensor) -> Tensor:
         """The solution for functionals ``(nodes, batch, channels)`` by dense inverses, made at the first call: for coarsest levels."""
         if self._inverse is None:
-            n, row = self._pattern.num_nodes, self._pattern.rows()
+            n, row = self._pattern.num_nodes, self._pattern.row
             entries = self._values.new_zeros(n * n, self._values.shape[1]).index_copy(
                 0, row * n + self._pattern.col, self._values
             )
