@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..fem.firedrake import firedrake
 from .continuation import advance_in_steps
-from .direct import LU, NEWTON
+from .direct import BANDED_LU, LU, NEWTON
 from .domains import box, interval, periodic_square
 from .grid import DirichletField, PeriodicField
 from .problem import Problem, lagrange_hierarchy, solve_or_explain
@@ -82,7 +82,8 @@ class Burgers(Problem):
         self.residual = midpoint_residual(self._u, self._u_previous, self._dt, fd.Constant(viscosity, name="viscosity"))
         bcs = [] if periodic else [fd.DirichletBC(V, self._u_previous, "on_boundary")]
         self._solver = fd.NonlinearVariationalSolver(
-            fd.NonlinearVariationalProblem(self.residual, self._u, bcs), solver_parameters=NEWTON | LU
+            fd.NonlinearVariationalProblem(self.residual, self._u, bcs),
+            solver_parameters=NEWTON | (BANDED_LU if dim == 1 else LU),
         )
         resolved = (mesh * 2**refinements,) * dim
         kind = PeriodicField if periodic else DirichletField

@@ -2,6 +2,8 @@
 
 #: Pivots of indefinite matrices fill more than MUMPS expects: it may use three times the memory (ICNTL(14), in per cent more).
 LU = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps", "mat_mumps_icntl_14": 200}
+#: PETSc's own, faster for the banded matrices of one dimension.
+BANDED_LU = {"ksp_type": "preonly", "pc_type": "lu"}
 #: For symmetric matrices, indefinite ones too.
 CHOLESKY = LU | {"pc_type": "cholesky"}
 NEWTON = {

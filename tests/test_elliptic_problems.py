@@ -82,7 +82,7 @@ def _drawn_from(rng: np.random.Generator) -> np.random.Generator:
     return rng
 
 
-def test_the_compiled_residual_of_darcy_vanishes_at_the_solution():
+def test_the_solution_of_darcy_has_no_residual_and_the_least_energy():
     problem = Darcy("plate_with_hole.msh", "log_normal", 0, ["left", "hole"], 2, 0, SMOOTH, SMOOTH, {"length": 0.3})
     inputs = problem.random_inputs(np.random.default_rng(0))
     given = fields(inputs | problem.solve(inputs))
@@ -93,6 +93,10 @@ def test_the_compiled_residual_of_darcy_vanishes_at_the_solution():
     assert evaluate(residual, given | {"u": 1.01 * given["u"]})[mask].abs().max() > 1e-5
     assert torch.equal(given["u"][~mask], given["g"][~mask])
     assert (given["g"][mask] == 0).all()
+    nearby = given["u"] + 1e-3 * mask * torch.randn(
+        5, V.num_dofs, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    assert (evaluate(disc.form("energy"), given | {"u": nearby}) > evaluate(disc.form("energy"), given)).all()
 
 
 def test_the_unit_square_has_the_published_centre_value():

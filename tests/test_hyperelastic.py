@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from manufactured import evaluate, fields, free, order, tensor
-from thalweg.errors import InputError
+from thalweg.errors import DivergedError, InputError
 from thalweg.solvers import HyperelasticBeam
 from thalweg.solvers.buckling import critical_compression, euler_compression
 
@@ -109,6 +109,14 @@ def test_the_solution_does_not_depend_on_the_load_steps():
 
 def test_a_slender_beam_buckles_at_eulers_load():
     assert critical_compression(0.05, (16, 1)) == pytest.approx(euler_compression(0.05), rel=0.03)
+
+
+def test_a_perfect_beam_cannot_decide_where_to_buckle():
+    beam = HyperelasticBeam((10, 1), refinements=0)
+    with pytest.raises(DivergedError, match=r"No step of .* of the way .* unstable in 1 modes"):
+        beam.solve({"g": beam.shortening(0.05)})
+    inputs = {"g": beam.shortening(0.01)}
+    assert np.abs(beam.solve(inputs)["u"].dat.data_ro[:, 0]).max() == pytest.approx(0.01)
 
 
 def test_impossible_beams_are_refused():
