@@ -37,12 +37,12 @@ def conjugate_gradients(
             return x, iterations.flatten().long()
         Ap = A(p)
         alpha = torch.where(active, rz / dot(p, Ap), 0.0)
-        x = x + alpha * p
-        previous, r = r, r - alpha * Ap
+        x = torch.addcmul(x, alpha, p)
+        previous, r = r, torch.addcmul(r, alpha, Ap, value=-1)
         z = M(r)
         beta = torch.where(active, dot(r - previous, z) / rz, 0.0)
         rz = torch.where(active, dot(r, z), rz)
-        p = z + beta * p
+        p = torch.addcmul(z, beta, p)
         iterations = iterations + active
         active = active & ~(dot(r, r) <= target)
     if bool(active.any()):

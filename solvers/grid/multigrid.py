@@ -28,38 +28,40 @@ class Multigrid:
     """
 
     def __init__(self, network: Conductances, free: Tensor):
-        self.levels = [(network, free, _inverse_diagonal(network, free))]
+        self.levels = [(network, free, _damped_inverses(network, free))]
         while min(w.shape[axis + 2] for axis, w in enumerate(network)) > COARSEST:
             network = coarsened(network)
             free = _injected(free)
-            self.levels.append((network, free, _inverse_diagonal(network, free)))
+            self.levels.append((network, free, _damped_inverses(network, free)))
         self.coarse_inverse = _pseudo_inverse(network, free)
 
     def __repr__(self) -> str:
-        sizes = ["x".join(str(n) for n in D.shape[2:]) for _, _, D in self.levels]
+        sizes = ["x".join(str(n) for n in D.shape[2:]) for _, _, (D, _) in self.levels]
         return f"Multigrid({' > '.join(sizes)} nodes)"
 
     def __call__(self, r: Tensor, level: int = 0) -> Tensor:
         """One V-cycle from zero for A e = r, ``(batch, 1, nodes)``."""
-        network, free, inverse = self.levels[level]
+        network, free, smoothers = self.levels[level]
         if level == len(self.levels) - 1:
             return torch.einsum("bij,bcj->bci", self.coarse_inverse, r.flatten(2)).view_as(r)
-        u = DAMPINGS[0] * inverse * r
-        u = u + DAMPINGS[1] * inverse * (r - apply(network, u))
+        u = smoothers[0] * r
+        u = torch.addcmul(u, smoothers[1], r - apply(network, u))
         rest = free * (r - apply(network, u))
         for axis in range(2, r.dim()):
             rest = restrict_axis(rest, axis)
         e = self(rest, level + 1)
         for axis in range(2, r.dim()):
             e = prolong_axis(e, axis, r.shape[axis])
-        u = u + free * e
-        for damping in DAMPINGS:
-            u = u + damping * inverse * (r - apply(network, u))
+        u = torch.addcmul(u, free, e)
+        for smoother in smoothers:
+            u = torch.addcmul(u, smoother, r - apply(network, u))
         return u
 
 
-def _inverse_diagonal(network: Conductances, free: Tensor) -> Tensor:
-    return free / diagonal(network).clamp_min(torch.finfo(network[0].dtype).tiny)
+def _damped_inverses(network: Conductances, free: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse diagonal times each damping."""
+    inverse = free / diagonal(network).clamp_min(torch.finfo(network[0].dtype).tiny)
+    return DAMPINGS[0] * inverse, DAMPINGS[1] * inverse
 
 
 def _pseudo_inverse(network: Conductances, free: Tensor) -> Tensor:

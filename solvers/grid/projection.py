@@ -85,10 +85,8 @@ class Projection:
         """w − ∇φ, with the last face of a periodic axis the first, to the bit."""
         dim, parts = len(velocity), []
         for i, (w, g, pair) in enumerate(zip(velocity, self.differences(phi), self.sides, strict=True)):
-            if self._all_open:
-                part = torch.sub(w, g, alpha=1 / self.spacings[i])
-            else:
-                part = torch.addcmul(w, self._slopes[i], g, value=-1)
+            h, slope = self.spacings[i], self._slopes[i]
+            part = torch.sub(w, g, alpha=1 / h) if self._all_open else torch.addcmul(w, slope, g, value=-1)
             if isinstance(pair[0], Periodic):
                 part.select(i - dim, -1).copy_(part.select(i - dim, 0))
             parts.append(part)
