@@ -78,7 +78,7 @@ class PublishedCycle(nn.Module):
         u = levels.pop()[0]
         for l in range(len(levels) - 1, -1, -1):
             before, f = levels[l]
-            u = self.norms[l](before + self.prolong[l](u))
+            u = self.norms[l](self.prolong[l](u).add_(before))
             for step in cast(nn.ModuleList, self.after[l]):
                 u = step(u, f)
         return u
@@ -96,7 +96,7 @@ class Step(nn.Module):
     def forward(self, u: Tensor | None, f: Tensor) -> Tensor:
         if u is None or self.A is None:
             return self.S(f)
-        return u + self.S(f - self.A(u))
+        return self.S(f - self.A(u)).add_(u)
 
 
 class PublishedMgNO(Operator):
@@ -173,8 +173,9 @@ class PublishedMgNO(Operator):
         u0 = self.fields.join(fields, self.grid.shape)
         u = self.input_scale(u0).contiguous(memory_format=torch.channels_last)
         for i, (cycle, norm) in enumerate(zip(self.cycles, self.norms, strict=True)):
-            Wu = cycle(u)
-            u = nn.functional.gelu(norm(Wu if self.skips is None else Wu + self.skips[i](u)))
+            Lu = None if self.skips is None else self.skips[i](u)
+            u = cycle(u)
+            u = nn.functional.gelu(norm(u if Lu is None else Lu.add_(u)))
         u = self.output_scale.inverse(self.head(u))
         return self.fields.split(u0 + u if self.increment else u)
 
