@@ -104,7 +104,7 @@ def _figure(width: float, height: float, columns: int, rows: int) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), layout="compressed")
     FigureCanvasAgg(figure)
     figure.subplots(rows, columns, squeeze=False)
     return figure
