@@ -8,14 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ..errors import InputError
-from ..fem import Space
-from .fields import plot_boundary_field, plot_field, value_range
 from .figure import save
+from .panel import Values, Where, draw, drawn_range, extent, is_vector
 
-_Field = tuple[Space, Tensor | np.ndarray]
+Panel = tuple[Where, Values]
 
 _COMPARED = ("reference", "prediction")
 _WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
@@ -25,12 +23,7 @@ _FIELD, _ERROR, _SIGNED_ERROR = "viridis", "magma_r", "RdBu_r"
 
 
 def plot_comparison(
-    space: Space,
-    fields: Mapping[str, Tensor | np.ndarray | _Field],
-    path: str | os.PathLike,
-    *,
-    columns: int = 5,
-    title: str = "",
+    space: Where, fields: Mapping[str, Values | Panel], path: str | os.PathLike, *, columns: int = 5, title: str = ""
 ) -> None:
     """Draw fields side by side to a PNG file, one panel each, entitled with its name.
 
@@ -39,7 +32,8 @@ def plot_comparison(
     with "boundary" in it is drawn along the boundary only.
 
     Args:
-        fields: one field ``(num_dofs,)`` a panel, or a pair of another space and a field of that.
+        space: a finite-element space or a grid.
+        fields: one field ``(num_dofs,)`` or ``(channel, x, y)`` a panel, or a pair of another space or grid and a field of that.
         columns: panels in a row, at most.
 
     Raises:
@@ -49,38 +43,55 @@ def plot_comparison(
     if not fields:
         raise InputError("There are no fields to compare; pass at least one.")
     panels = {name: field if isinstance(field, tuple) else (space, field) for name, field in fields.items()}
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    extents = [np.ptp(V.mesh.points, axis=0) for V, _ in panels.values()]
-    width = min(_WIDTH / columns, _WIDEST)
-    height = (width - 0.35) * max(extent[1] / extent[0] for extent in extents) + 1.15 + 0.07 * width
-    figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    symbols = {name: _symbol(name, panels) for name in panels}
-    for i, (ax, (name, (V, u))) in enumerate(zip(axes.flat, panels.items(), strict=False)):
-        if "boundary" in name:
-            drawn = plot_boundary_field(ax, V, u, colours=_FIELD)
-        else:
-            alike = [panels[other] for other in panels if _is_compared(name) and symbols[other] == symbols[name]]
-            limits, colours = _scale(name, alike or [(V, u)])
-            drawn = plot_field(ax, V, u, limits=limits, colours=colours)
-        ax.set_title(name, fontsize=10)
-        ax.tick_params(labelsize=8)
-        ax.xaxis.labelpad = 1
-        if i % columns:
-            ax.set_ylabel("")
-            ax.tick_params(labelleft=False)
-        symbol = symbols[name]
-        length = f"|{symbol}|" if symbol != name else "magnitude"
-        _draw_bar(figure, ax, drawn, length if V.element.value_shape else symbol)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
-    if title:
-        figure.suptitle(title, fontsize=11)
+    figure, axes = arrange(panels, columns, title)
+    scales = {name: common_scale(name, panels) for name in panels}
+    for ax, (name, (where, u)) in zip(axes, panels.items(), strict=True):
+        limits, colours = scales[name]
+        drawn = draw(ax, where, u, None if "boundary" in name else limits, colours, boundary="boundary" in name)
+        draw_bar(figure, ax, drawn, bar_label(name, panels))
     save(figure, path)
 
 
-def _draw_bar(figure: Figure, ax: Axes, drawn: ScalarMappable, label: str) -> None:
+def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple[Figure, list[Axes]]:
+    """A figure with axes for each panel in rows, entitled, only the first of a row with numbers on the left."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    width = min(_WIDTH / columns, _WIDEST)
+    height = (
+        (width - 0.35) * max(size[1] / size[0] for size in (extent(where) for where, _ in panels.values())) + 1.15 + 0.07 * width
+    )
+    figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for i, (ax, name) in enumerate(zip(axes, panels, strict=False)):
+        ax.set_title(name, fontsize=10)
+        ax.tick_params(labelsize=8)
+        ax.xaxis.labelpad = 1
+        ax.yaxis.label.set_visible(i % columns == 0)
+        ax.tick_params(labelleft=i % columns == 0)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure, axes[: len(panels)]
+
+
+def common_scale(name: str, panels: Mapping[str, Panel]) -> tuple[tuple[float, float], str]:
+    """Limits and colours of a panel, shared by reference and prediction of one field."""
+    symbols = {other: _symbol(other, panels) for other in panels}
+    alike = [panels[other] for other in panels if _is_compared(name) and symbols[other] == symbols[name]]
+    return _scale(name, alike or [panels[name]])
+
+
+def bar_label(name: str, panels: Mapping[str, Panel]) -> str:
+    """What the colours of a panel mean."""
+    symbol = _symbol(name, panels)
+    if not is_vector(*panels[name]):
+        return symbol
+    return f"|{symbol}|" if symbol != name else "magnitude"
+
+
+def draw_bar(figure: Figure, ax: Axes, drawn: ScalarMappable, label: str) -> None:
+    """A colour bar below, with three numbers."""
     bar = figure.colorbar(drawn, ax=ax, location="bottom", aspect=18, pad=0.02)
     ticks = np.linspace(*drawn.get_clim(), 3)
     # To a hundredth of their range, so that a nearly vanishing one reads 0.
@@ -105,9 +116,9 @@ def _symbol(name: str, panels: Iterable[str]) -> str:
     return next(filter(None, rest), "value")
 
 
-def _scale(name: str, fields: Iterable[_Field]) -> tuple[tuple[float, float], str]:
+def _scale(name: str, fields: Iterable[Panel]) -> tuple[tuple[float, float], str]:
     """Limits and colours that suit all these fields."""
-    ranges = [value_range(V, u) for V, u in fields]
+    ranges = [drawn_range(where, u) for where, u in fields]
     low, high = min(a for a, _ in ranges), max(b for _, b in ranges)
     if "error" not in name:
         return (low, high), _FIELD

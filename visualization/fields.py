@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
 from matplotlib.tri import Triangulation
 from torch import Tensor
 
@@ -15,10 +14,9 @@ from ..fem import Space
 from ..fem.reference_cell import equispaced, positions, subcells
 from .edges import STEPS, edge_lattice, outline, tagged
 from .evaluation import magnitude, values
-from .figure import draw_outline, label_axes, require_two_dimensions
+from .figure import colour_scale, draw_arrows, draw_outline, label_axes, require_two_dimensions
 
 _TRIANGLES = 200_000  # in one picture, at most
-_ARROWS = 16  # along the longer side
 
 
 def plot_field(
@@ -55,10 +53,10 @@ def plot_field(
         heights.ravel(),
         shading="gouraud",
         cmap=colours,
-        norm=_norm(heights, limits),
+        norm=colour_scale(heights, limits),
     )
     if found.shape[2:] == (2,) and arrows:
-        _draw_arrows(ax, points.reshape(-1, 2), found.reshape(-1, 2))
+        draw_arrows(ax, points.reshape(-1, 2), found.reshape(-1, 2))
     draw_outline(ax, mesh)
     label_axes(ax, mesh)
     return drawn
@@ -91,7 +89,7 @@ def plot_boundary_field(
         list(np.stack([points[:, :-1], points[:, 1:]], axis=2).reshape(-1, 2, 2)),
         array=(heights[:, :-1] + heights[:, 1:]).ravel() / 2,
         cmap=colours,
-        norm=_norm(heights, limits),
+        norm=colour_scale(heights, limits),
         linewidths=4,
         capstyle="round",
     )
@@ -112,42 +110,3 @@ def _subdivisions(space: Space) -> int:
     if element.degree == 0 or (element.degree == 1 and element.cell == "triangle" and not element.value_shape):
         return 1 if space.mesh.degree == 1 else 4
     return int(np.clip(np.sqrt(_TRIANGLES / (2 * space.mesh.num_cells)), 2, 8))
-
-
-def _norm(heights: np.ndarray, limits: tuple[float, float] | None) -> Normalize:
-    low, high = limits or (float(heights.min()), float(heights.max()))
-    # A constant field would leave the colour scale without extent.
-    size = max(abs(low), abs(high))
-    margin = (size or 1.0) if high - low <= 1e-12 * size else 0.0
-    return Normalize(low - margin, high + margin)
-
-
-def _draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:
-    """One arrow in each box of a regular grid that the domain meets, at the point nearest to the middle of the box."""
-    low, extent = points.min(0), np.ptp(points, axis=0)
-    size = extent.max() / _ARROWS
-    box = np.minimum(np.floor((points - low) / size), np.ceil(extent / size - 1e-9) - 1)
-    distance = np.linalg.norm(points - low - (box + 0.5) * size, axis=1)
-    order = np.lexsort((distance, box[:, 1], box[:, 0]))
-    _, first = np.unique(box[order], axis=0, return_index=True)
-    chosen = order[first]
-    spacing = np.sqrt(np.prod(extent) / len(points))
-    chosen = chosen[distance[chosen] < max(size / 4, 2 * spacing)]
-    length = np.linalg.norm(vectors, axis=1).max()
-    if length > 0:
-        x, v = points[chosen], vectors[chosen]
-        ax.quiver(
-            *x.T,
-            *v.T,
-            color="white",
-            edgecolor="#222222",
-            linewidth=0.3,
-            pivot="mid",
-            angles="xy",
-            scale_units="xy",
-            scale=length / (1.1 * size),
-            width=0.007,
-            headwidth=3.6,
-            headlength=4.2,
-            headaxislength=3.8,
-        )

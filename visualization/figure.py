@@ -2,9 +2,11 @@
 
 import os
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ..errors import InputError
@@ -14,6 +16,7 @@ from ..storage import atomic
 from .edges import edge_curves, outline
 
 INK = "#222222"
+_ARROWS = 16  # along the longer side
 DOTS_PER_INCH = 200  # a ten-inch figure is sharp at README width on a dense screen
 
 
@@ -37,14 +40,58 @@ def draw_outline(ax: Axes, mesh: Mesh, width: float = 0.8) -> None:
 
 def label_axes(ax: Axes, mesh: Mesh) -> None:
     """Equal scales, names, few numbers, and no frame: the outline of the domain is the frame."""
-    low, high = mesh.points.min(0), mesh.points.max(0)
+    frameless(ax, mesh.points.min(0), mesh.points.max(0))
+
+
+def frameless(ax: Axes, low: np.ndarray, high: np.ndarray, across: str = "x", up: str = "y") -> None:
+    """The same for a box between two corners."""
     margin = 0.03 * float((high - low).max())
     ax.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), aspect="equal")
-    ax.set_xlabel("x")
-    ax.set_ylabel("y", rotation=0, labelpad=6, va="center")
+    ax.set_xlabel(across)
+    ax.set_ylabel(up, rotation=0, labelpad=6, va="center")
     ax.locator_params(nbins=3)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
+
+
+def colour_scale(heights: np.ndarray, limits: tuple[float, float] | None) -> Normalize:
+    """The scale between these limits, or those of the values."""
+    low, high = limits or (float(heights.min()), float(heights.max()))
+    # A constant field would leave the colour scale without extent.
+    size = max(abs(low), abs(high))
+    margin = (size or 1.0) if high - low <= 1e-12 * size else 0.0
+    return Normalize(low - margin, high + margin)
+
+
+def draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:
+    """One arrow in each box of a regular grid that the domain meets, at the point nearest to the middle of the box."""
+    low, extent = points.min(0), np.ptp(points, axis=0)
+    size = extent.max() / _ARROWS
+    box = np.minimum(np.floor((points - low) / size), np.ceil(extent / size - 1e-9) - 1)
+    distance = np.linalg.norm(points - low - (box + 0.5) * size, axis=1)
+    order = np.lexsort((distance, box[:, 1], box[:, 0]))
+    _, first = np.unique(box[order], axis=0, return_index=True)
+    chosen = order[first]
+    spacing = np.sqrt(np.prod(extent) / len(points))
+    chosen = chosen[distance[chosen] < max(size / 4, 2 * spacing)]
+    length = np.linalg.norm(vectors, axis=1).max()
+    if length > 0:
+        x, v = points[chosen], vectors[chosen]
+        ax.quiver(
+            *x.T,
+            *v.T,
+            color="white",
+            edgecolor="#222222",
+            linewidth=0.3,
+            pivot="mid",
+            angles="xy",
+            scale_units="xy",
+            scale=length / (1.1 * size),
+            width=0.007,
+            headwidth=3.6,
+            headlength=4.2,
+            headaxislength=3.8,
+        )
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
