@@ -4,7 +4,6 @@ What a step minimises is its :mod:`objective <thalweg.training.objectives>`; how
 :mod:`~thalweg.training.precision`, :mod:`~thalweg.training.compilation` and :mod:`~thalweg.training.distributed`.
 """
 
-import hashlib
 import logging
 import math
 import os
@@ -16,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ..data import Dataset, StreamedDataset
-from ..errors import DivergedError, FileError, InputError, ThalwegError
+from ..data import Dataset
+from ..errors import DivergedError, InputError
 from ..operators import Operator
 from ..progress_bar import progress as show_progress
+from .batches import Batches, Parts, digest
 from .checkpoint import Checkpoints
-from .compilation import compiled
+from .compilation import begin_step, compiled
 from .distributed import Processes, unsynchronised
 from .ema import MovingAverage
 from .interruption import stop_requests
@@ -84,10 +84,11 @@ class Trainer:
         self.objective = loss if isinstance(loss, Objective) else Objective(loss)
         self.metrics = metrics or _loss_as_metric(self.objective)
         self.processes, self.trackers, self.config = processes or Processes(), trackers, config or {}
-        self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
-        self.total_steps = settings.epochs * self.steps_per_epoch
         self._parameters = list(operator.parameters())
         self._device = self._parameters[0].device
+        self.batches = Batches(train, settings, self.processes, self._device)
+        self.steps_per_epoch = len(self.batches)
+        self.total_steps = settings.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(self._parameters)
         self._require_consistent()
         self._has_end = has_end(make_scheduler)
@@ -115,7 +116,7 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(matmul_precision(self.settings.precision))
             if self.settings.compile:
-                self._applied = compiled(self._applied, self.train.batch(range(self._part_size)), self.settings.compile)
+                self._applied = compiled(self._applied, self.settings.compile, partial(self._trial, state["step"]))
             self._network = self.processes.parallel(self._applied, self._device)
             if self.processes.is_first:
                 self._start_logs(state["step"], stack)
@@ -132,7 +133,7 @@ class Trainer:
         self, epoch: int, state: dict[str, Any], advance: Callable[[int], None], stop_requested: Callable[[], bool]
     ) -> None:
         start, elapsed, waited = time.monotonic(), state["seconds"], 0.0
-        batches = self._batches(epoch, state["step"] % self.steps_per_epoch)
+        batches = self.batches.epoch(epoch, state["step"] % self.steps_per_epoch)
         while True:
             before = time.monotonic()
             batch = next(batches, None)
@@ -154,7 +155,7 @@ class Trainer:
             if stops:
                 raise KeyboardInterrupt
 
-    def _step(self, step: int, samples: int, parts: list[tuple[dict[str, Tensor], float]]) -> None:
+    def _step(self, step: int, samples: int, parts: Parts) -> None:
         """One step of the optimiser; ``parts`` of the batch come with their weights in its mean loss."""
         norm = torch.zeros((), device=self._device)
 
@@ -170,14 +171,18 @@ class Trainer:
             norm.copy_(self._clip())
             return loss
 
-        if self.settings.compile == "reduce-overhead":
-            torch.compiler.cudagraph_mark_step_begin()
+        begin_step(self.settings.compile)
         loss: Any = self.optimizer.step(closure)  # pyright: ignore[reportArgumentType, reportCallIssue]
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
         if self.average:
             self.average.update(step + 1)
         self._sums += torch.stack([samples * loss.double(), norm.double()])
+
+    def _trial(self, step: int, network: nn.Module) -> Tensor:
+        """The loss of a network in a step that leaves no trace."""
+        self.objective.start(step, self.settings.seed, self.processes.rank)
+        return self.objective(network, self.batches.sample())
 
     def _clip(self) -> Tensor:
         """Clip the gradient; its norm before."""
@@ -186,37 +191,6 @@ class Trainer:
         if self.settings.gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.settings.gradient_clip, norm)
         return norm
-
-    def _batches(self, epoch: int, first: int) -> Iterator[tuple[int, list[tuple[dict[str, Tensor], float]]]]:
-        """What is left of an epoch: samples of each batch over all processes, and this process' parts of it with their weights."""
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train), generator=generator)
-        # Samples in memory are picked on their device; those in files, by the host.
-        if not isinstance(getattr(self.train, "dataset", self.train), StreamedDataset):
-            order = order.to(self._device)
-        batches = order.split(self.settings.batch_size)[first:]
-        plan = [self._parts(rows) for rows in batches]
-        fields = iter(self.train.batches([rows for parts in plan for rows, _ in parts]))
-        for rows, parts in zip(batches, plan, strict=True):
-            try:
-                yield len(rows), [(next(fields), weight) for _, weight in parts]
-            except ThalwegError:
-                raise
-            except (RuntimeError, OSError, StopIteration) as error:
-                raise FileError(
-                    f"The training data could not be read on ({error or type(error).__name__}). Checkpoints are intact: see to the data in "
-                    "their folder, then go on with resume=true."
-                ) from error
-
-    def _parts(self, rows: Tensor) -> list[tuple[Tensor, float]]:
-        own, weight = self.processes.share(rows)
-        parts = own.split(math.ceil(len(own) / self.settings.accumulate))
-        return [(part, weight * len(part) / len(own)) for part in parts]
-
-    @property
-    def _part_size(self) -> int:
-        samples = min(self.settings.batch_size, len(self.train))
-        return math.ceil(math.ceil(samples / self.processes.size) / self.settings.accumulate)
 
     def _finish_epoch(self, epoch: int, state: dict[str, Any], waited: float) -> None:
         sums = torch.tensor(self.processes.gather(self._finite_sums(epoch)), dtype=torch.float64).mean(0).tolist()
@@ -312,7 +286,7 @@ class Trainer:
         return self.settings.numbers() | {
             "samples": len(self.train),
             "processes": self.processes.size,
-            "data": _digest(self.train) + _digest(self.valid),
+            "data": digest(self.train) + digest(self.valid),
             "objective": type(self.objective).__name__,
             "optimizer": f"{type(self.optimizer).__name__} {self.optimizer.defaults}",
             "schedule": type(self.scheduler).__name__,
@@ -354,11 +328,3 @@ def _loss_as_metric(objective: Objective) -> dict[str, Metric]:
             "Without a loss that is a Metric, the trainer needs metrics to validate with: pass metrics={name: Metric}."
         )
     return {"loss": objective.loss}
-
-
-def _digest(data: Dataset) -> str:
-    """A hash of the first, the middle and the last sample, which differ where data were generated otherwise."""
-    digest = hashlib.sha256()
-    for name, values in sorted(data.batch([0, len(data) // 2, len(data) - 1]).items()):
-        digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
