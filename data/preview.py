@@ -104,7 +104,7 @@ def _figure(width: float, height: float, columns: int, rows: int) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns, height * rows), layout="compressed")
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure.subplots(rows, columns, squeeze=False)
     return figure
@@ -117,4 +117,4 @@ def _entitle(ax: "Axes", title: str) -> None:
 
 def _save(figure: "Figure", path: Path) -> None:
     with atomic(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
+        figure.savefig(partial, format="png", dpi=110, bbox_inches="tight")
