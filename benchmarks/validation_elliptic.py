@@ -91,8 +91,8 @@ def nonlinear_diffusion(scale: Scale) -> Iterator[dict[str, Any]]:
 def helmholtz(scale: Scale) -> Iterator[dict[str, Any]]:
     errors = [exact_elliptic.helmholtz_error(n) for n in scale.cavity]
     yield from orders("Helmholtz, Q1, k = 10", ["u"], scale.cavity, [errors], [2])
-    for degree in (1, 2):
-        for n in scale.cavity:
+    for degree, cells in ((1, scale.cavity), (2, scale.cavity[:2])):
+        for n in cells:
             error = exact_elliptic.helmholtz_error(n, 1000.0, degree)
             yield row(f"Helmholtz, Q{degree} {n}², k = 50: error of the field", error, 0.0, EXACT, error)
 
