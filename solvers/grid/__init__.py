@@ -5,10 +5,11 @@ from .darcy import Darcy
 from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
 from .random_fields import DirichletField, GaussianField, NeumannField, PeriodicField
 from .residuals import StaggeredResidual, VorticityResidual, residual_of
+from .rigid_motion import rigid_motion
 from .runge_kutta import ARK436, ARS443, CNRK4, LowStorage, Tableau
 from .sides import FreeSlip, Outflow, Periodic, Wall
 from .smoke import Smoke
-from .staggered import StaggeredFlow, rigid_motion
+from .staggered import StaggeredFlow
 from .transport import Transport
 from .vorticity import VorticityEquation
 

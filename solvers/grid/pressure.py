@@ -1,6 +1,7 @@
 """The pressure that makes a velocity on a staggered grid solenoidal: directly in a box, by conjugate gradients around obstacles."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -10,28 +11,23 @@ from torch.autograd.function import FunctionCtx
 from .conjugate_gradients import conjugate_gradients
 from .fast_diagonalization import DENSE, FastDiagonalization, NeumannAxis, PeriodicAxis
 from .ghosts import pressure_laplacian
-from .sides import Outflow, Periodic, Side
+from .sides import Kinds, Outflow, Periodic
 
 
 class BoxPoisson:
     """(−Δ)⁺ at the centres of a box's cells, ``(batch, 1, x, y[, z])``, by fast diagonalization."""
 
     def __init__(
-        self,
-        cells: Sequence[int],
-        spacings: Sequence[float],
-        sides: Sequence[tuple[Side, Side]],
-        dtype: torch.dtype,
-        device: torch.device | str,
+        self, cells: Sequence[int], spacings: Sequence[float], kinds: Kinds, dtype: torch.dtype, device: torch.device | str
     ):
         axes: list[PeriodicAxis | NeumannAxis | Tensor] = []
-        for n, h, pair in zip(cells, spacings, sides, strict=True):
-            if isinstance(pair[0], Periodic):
+        for n, h, pair in zip(cells, spacings, kinds, strict=True):
+            if pair[0] is Periodic:
                 axes.append(PeriodicAxis(n, h))
-            elif n > DENSE and not any(isinstance(side, Outflow) for side in pair):
+            elif n > DENSE and Outflow not in pair:
                 axes.append(NeumannAxis(n, h))
             else:
-                axes.append(pressure_laplacian(n, h, pair))
+                axes.append(pressure_laplacian(n, h, [kind() for kind in pair]))
         self._laplacian = FastDiagonalization(axes, dtype, device)
         eigenvalues = self._laplacian.eigenvalues
         kernel = eigenvalues < 1e-10 * eigenvalues.max()
@@ -41,6 +37,15 @@ class BoxPoisson:
 
     def __call__(self, r: Tensor) -> Tensor:
         return self._laplacian(r, self._inverse)
+
+
+@lru_cache(maxsize=16)
+def box_poisson(
+    cells: tuple[int, ...], spacings: tuple[float, ...], kinds: Kinds, dtype: torch.dtype, device: torch.device
+) -> BoxPoisson:
+    """Kept from flow to flow, for flows that differ in the values at their sides or in their obstacles only."""
+    with torch.inference_mode(False):
+        return BoxPoisson(cells, spacings, kinds, dtype, device)
 
 
 class SelfAdjointSolver:

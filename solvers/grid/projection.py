@@ -8,8 +8,8 @@ from torch import Tensor
 from ...errors import InputError
 from .faces import Faces, Velocity
 from .ghosts import pressure_with_ghosts
-from .pressure import BoxPoisson, SelfAdjointSolver
-from .sides import Periodic, Side
+from .pressure import SelfAdjointSolver, box_poisson
+from .sides import Periodic, Side, kinds_of
 
 
 class Projection:
@@ -36,10 +36,10 @@ class Projection:
         self.spacings, self.sides, self.faces = spacings, sides, faces
         like = faces.open[0]
         self.fluid = None if solid is None else (~solid).to(like)
-        # Where every face moves freely, nothing needs masks.
-        self._all_open = all(bool((o == 1).all()) for o in faces.open)
+        #: Whether every face moves freely, so that nothing needs masks.
+        self.all_open = all(bool((o == 1).all()) for o in faces.open)
         self._slopes = [o / h for o, h in zip(faces.open, spacings, strict=True)]
-        box = BoxPoisson(cells, spacings, sides, like.dtype, like.device)
+        box = box_poisson(tuple(cells), tuple(spacings), kinds_of(sides), like.dtype, like.device)
         if box.singular:
             self._require_balance()
         self._solver = SelfAdjointSolver(
@@ -69,7 +69,7 @@ class Projection:
 
     def held(self, velocity: Velocity) -> Velocity:
         """With the prescribed values at the faces that do not move freely."""
-        if self._all_open:
+        if self.all_open:
             return velocity
         return tuple(torch.addcmul(v, o, w) for o, w, v in zip(self.faces.open, velocity, self.faces.prescribed, strict=True))
 
@@ -86,7 +86,7 @@ class Projection:
         dim, parts = len(velocity), []
         for i, (w, g, pair) in enumerate(zip(velocity, self.differences(phi), self.sides, strict=True)):
             h, slope = self.spacings[i], self._slopes[i]
-            part = torch.sub(w, g, alpha=1 / h) if self._all_open else torch.addcmul(w, slope, g, value=-1)
+            part = torch.sub(w, g, alpha=1 / h) if self.all_open else torch.addcmul(w, slope, g, value=-1)
             if isinstance(pair[0], Periodic):
                 part.select(i - dim, -1).copy_(part.select(i - dim, 0))
             parts.append(part)

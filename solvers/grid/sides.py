@@ -40,6 +40,15 @@ class Periodic:
 Side = Wall | FreeSlip | Outflow | Periodic
 
 
+#: The types of the two sides across each axis.
+Kinds = tuple[tuple[type[Side], type[Side]], ...]
+
+
+def kinds_of(sides: Sequence[tuple[Side, Side]]) -> Kinds:
+    """What kind of side each is, whatever its values."""
+    return tuple((type(low), type(high)) for low, high in sides)
+
+
 def names_of_sides(dim: int) -> list[str]:
     """``"x0", "x1", "y0", ...``: the first and the last side across each axis."""
     return [f"{axis}{end}" for axis in "xyz"[:dim] for end in (0, 1)]

@@ -115,6 +115,8 @@ class StaggeredFlow:
         for f in (self.force, force):
             if f is not None:
                 rates = [k + part.to(k) for k, part in zip(rates, f, strict=True)]
+        if self.projection.all_open:
+            return tuple(rates)
         return tuple(k * o for k, o in zip(rates, self.faces.open, strict=True))
 
     def pressure(self, velocity: Velocity) -> Tensor:
@@ -252,33 +254,3 @@ class StaggeredFlow:
             ends = w.select(i + 2, 0), w.select(i + 2, -1)
             if isinstance(self.sides[i][0], Periodic) and not torch.equal(*ends):
                 raise InputError(f"The {'xyz'[i]}-axis is periodic: the velocity at its last faces must equal that at its first.")
-
-
-def rigid_motion(
-    cells: Sequence[int],
-    lengths: Sequence[float],
-    *,
-    centre: Sequence[float] = (0.0, 0.0),
-    velocity: Sequence[float | Tensor] = (0.0, 0.0),
-    angular_velocity: float | Tensor = 0.0,
-) -> Velocity:
-    """u = V + Ω × (x − c) at the faces, in float64, for ``solid_velocity`` of a body that moves or turns in the plane.
-
-    Numbers, or tensors ``(batch, 1, 1, 1)``, also with gradients. The motion is solenoidal, so that the prescribed flow is balanced.
-
-    Raises:
-        InputError: not two dimensions.
-    """
-    if len(cells) != 2:
-        raise InputError(f"A rigid motion in the plane needs two axes; got {len(cells)}.")
-    (nx, ny), (Lx, Ly) = cells, lengths
-    y = (torch.arange(ny, dtype=torch.float64) + 0.5) * Ly / ny - centre[1]
-    x = (torch.arange(nx, dtype=torch.float64) + 0.5) * Lx / nx - centre[0]
-    u = (velocity[0] - angular_velocity * y).expand(*_leading(velocity[0], angular_velocity), nx + 1, ny)
-    v = (velocity[1] + angular_velocity * x[:, None]).expand(*_leading(velocity[1], angular_velocity), nx, ny + 1)
-    return u, v
-
-
-def _leading(*values: float | Tensor) -> tuple[int, ...]:
-    shapes = [value.shape[:-2] for value in values if isinstance(value, Tensor) and value.dim() > 2]
-    return tuple(torch.broadcast_shapes(*shapes)) if shapes else ()
