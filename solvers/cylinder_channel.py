@@ -1,6 +1,7 @@
 """The channel with a cylinder of the DFG benchmarks (Schäfer and Turek, 1996): geometry, inflow, forces on the cylinder."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,13 @@ class CylinderChannel:
 
     def pressure_difference(self, p: Any) -> float:
         """Pressure in front of the cylinder minus pressure behind it, benchmark points (0.15, 0.2) and (0.25, 0.2)."""
-        (x, y), radius = CENTRE, DIAMETER / 2
-        front, back = firedrake().PointEvaluator(self.mesh, [[x - radius, y], [x + radius, y]]).evaluate(p)
+        front, back = self._front_and_back.evaluate(p)
         return float(front - back)
+
+    @cached_property
+    def _front_and_back(self) -> Any:
+        (x, y), radius = CENTRE, DIAMETER / 2
+        return firedrake().PointEvaluator(self.mesh, [[x - radius, y], [x + radius, y]])
 
 
 def round_cylinder(mesh: Any) -> Any:
