@@ -202,6 +202,18 @@ def _on_one_of_two_processes(rank: int, folder: str, weights: str) -> None:
     dist.destroy_process_group()
 
 
+def _different_on_two_processes(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/different", rank=rank, world_size=2)
+    with pytest.raises(InputError, match="given different fields"):
+        stagger(execution="processes")({"w": noise(1, 2, 1, 8, 8, seed=rank)})
+    dist.destroy_process_group()
+
+
+def test_processes_with_different_fields_are_refused(tmp_path):
+    mp.start_processes(_different_on_two_processes, (str(tmp_path),), nprocs=2, start_method="fork")
+
+
 def _trained(weights: str, execution: str) -> list[torch.Tensor]:
     """Weights after two steps of gradient descent through two blocks, and the last prediction."""
     operator = stagger((3, 1), 2, weights=weights, execution=execution)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from thalweg.errors import DivergedError, InputError
+from thalweg.fem.uniform_grid import Grid
 from thalweg.operators import Decomposition, DilatedResNet, NeuralStagger
 from thalweg.solvers.grid import (
     FreeSlip,
@@ -22,7 +23,7 @@ from thalweg.solvers.grid.problems.cavity import StaggeredCavity
 from thalweg.solvers.grid.problems.moving_disc import MovingDisc
 from thalweg.solvers.grid.problems.taylor_green import TaylorGreen
 from thalweg.solvers.grid.residuals import SCHEMES, StaggeredResidual, VorticityResidual
-from thalweg.training import Blocks, Pool, ScenePool, StaggeredLoss, VorticityLoss
+from thalweg.training import Blocks, Mixed, Pool, RelativeNorm, Rollout, ScenePool, StaggeredLoss, VorticityLoss
 
 f64 = torch.float64
 
@@ -194,6 +195,40 @@ def test_moving_obstacles_of_samples_give_the_residual_of_the_flow_around_them(p
         torch.testing.assert_close(a, b, atol=1e-11, rtol=0)
     if p is None:
         assert max(part.abs().max() for part in given) < 1e-10
+
+
+def test_the_curl_of_viscosity_is_that_of_the_vorticity_with_thoms_formula_on_walls():
+    n, nu, lid = 8, 0.3, 0.7e-8
+    h = 1 / n
+    walls = {"x0": Wall(), "x1": Wall(), "y0": Wall(), "y1": Wall(tangential=lid)}
+    equations = StaggeredFlow((n, n), viscosity=nu, sides=walls, dtype=f64)
+    psi = torch.zeros(1, 1, n + 1, n + 1, dtype=f64)
+    psi[..., 1:-1, 1:-1] = 1e-8 * noise(1, 1, n - 1, n - 1)  # so slow that convection is below rounding
+    (rate,) = curl(equations.rate(velocity_of((psi,), (h, h), (False, False))), (h, h), (False, False))
+    w = torch.zeros_like(psi)
+    w[..., 1:-1, 1:-1] = -(psi.diff(n=2, dim=-2)[..., 1:-1] + psi.diff(n=2, dim=-1)[..., 1:-1, :]) / h**2
+    for axis in (-1, -2):
+        for end, inner in ((0, 1), (n, n - 1)):
+            w.select(axis, end).copy_(-2 * psi.select(axis, inner) / h**2)
+    w[..., -1] -= 2 * lid / h
+    expected = nu * (w.diff(n=2, dim=-2)[..., 1:-1] + w.diff(n=2, dim=-1)[..., 1:-1, :]) / h**2
+    torch.testing.assert_close(rate, expected, atol=1e-6 * float(expected.abs().max()), rtol=0)
+
+
+def test_physics_and_solver_data_are_minimised_together():
+    equation = VorticityEquation((16, 16), viscosity=5e-2, dtype=f64)
+    w = equation.solve(PeriodicField((16, 16), alpha=3, tau=3).sample(0, range(2), dtype=f64), 0.05, 3, dt=0.01)
+    operator = stagger()
+    operator.set_scales({"w": w})
+    physics = Blocks(Pool(VorticityLoss(VorticityResidual(equation, 0.05)), ["w"], size=4), ["w"], 2, start_only=True)
+    data = Blocks(Rollout(RelativeNorm(Grid((16, 16), periodic=(True, True)), "w", "L2"), ["w"]), ["w"], 2)
+    both = Mixed({"physics": physics, "data": data}, {"physics": 2.0, "data": 0.5})
+    both.start(1)
+    parts = [part(operator, {"w": w}).mean() for part in (physics, data)]
+    both.start(1)
+    torch.testing.assert_close(both(operator, {"w": w}), 2 * parts[0] + parts[1] / 2)
+    gradients = torch.autograd.grad(both(operator, {"w": w}), list(operator.parameters()))
+    assert all(bool((g.flatten(1).abs().amax(1) > 0).all()) for g in gradients)  # of every network
 
 
 def test_wrong_schemes_steps_and_pressures_are_explained():

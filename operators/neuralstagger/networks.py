@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
 from .decomposition import Decomposition
-from .processes import Share, gathered, own_range
+from .processes import Share, gathered, own_range, require_same
 
 Weights = Literal["subtask", "sub_grid", "shared"]
 Execution = Literal["batched", "one_by_one", "processes"]
@@ -32,7 +32,7 @@ class SubtaskNetworks(nn.Module):
             equation does not depend on time; or one that is ``"shared"`` and told its sub-grid by ``embedding`` learned numbers.
         embedding: channels that tell a shared network its sub-grid.
         execution: all in one ``"batched"`` call (``torch.func.vmap``), ``"one_by_one"``, or shared among the ``"processes"`` of
-            ``torchrun``, which all get all results and all gradients. Results do not depend on it.
+            ``torchrun``, which must all be given the same fields and get all results and all gradients. Results do not depend on it.
 
     Raises:
         InputError: unknown options, a network with tied weights, or with running statistics on several processes.
@@ -68,6 +68,7 @@ class SubtaskNetworks(nn.Module):
         self.sequences = decomposition.time
         copies = [network(in_channels=in_channels, out_channels=out_channels) for _ in range(self.num_networks)]
         self.stacked = _stacked(copies)
+        self._same_everywhere = False
         self._values = [*dict(self.stacked.named_parameters()), *_running_statistics(self.stacked)]
         if execution == "processes" and _running_statistics(self.stacked):
             raise InputError(
@@ -145,6 +146,9 @@ class SubtaskNetworks(nn.Module):
         alone = self.num_networks == 1
         units, each = (self.num_subtasks, 1) if alone else (self.num_networks, self.subtasks_each)
         low, high = own_range(units)
+        if not self._same_everywhere:
+            require_same(x)
+            self._same_everywhere = True
         own = torch.arange(low * each, high * each, device=x.device)
         first, last = (0, 1) if alone else (low, high)
         parameters = {name: Share.apply(p, first, last) for name, p in self._stack().items()}

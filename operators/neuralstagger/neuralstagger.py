@@ -23,6 +23,8 @@ class NeuralStagger(Operator):
     is the scale of what changes within s_t frames, so that untrained networks start near persistence. u' is cut off at ``limit``
     scales: a rollout stays bounded whatever the networks do.
 
+    The first block is the reference solver's: ``equation.solve(w, dt, s_t - 1, dt=dt)`` for a :class:`VorticityEquation`.
+
     Fields are ``(batch, time, channel, x, y[, z])`` with s_t frames, ``(batch, channel, x, y[, z])`` also if s_t is 1; inputs that
     do not change need no time axis. Fields of different numbers of points (vertices and centres of the same cells) need a padding.
 

@@ -24,6 +24,24 @@ def own_range(units: int) -> tuple[int, int]:
     return units * rank // size, units * (rank + 1) // size
 
 
+def require_same(x: Tensor) -> None:
+    """
+    Raises:
+        InputError: the processes have different values, as under data parallel training.
+    """
+    if not dist.is_initialized():
+        return
+    sums = torch.stack([x.detach().double().sum(), x.detach().double().square().sum()])
+    least, most = sums.clone(), sums.clone()
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    if not torch.equal(least, most):
+        raise InputError(
+            "The processes were given different fields, but share the subtasks of one batch. Give all the same, or divide the batch "
+            "instead of the subtasks: execution=batched."
+        )
+
+
 class Share(torch.autograd.Function):
     """``Share.apply(x, low, high)`` is ``x[low:high]`` of an ``x`` that all processes have; its gradient is the sum over processes."""
 

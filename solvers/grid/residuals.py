@@ -81,10 +81,12 @@ class StaggeredResidual:
     """R = u′ − u − Δt (F((1 − θ)u + θu′) − ∇p) at the faces that move, for the rate F of a :class:`StaggeredFlow`, in units of velocity.
 
     The pressure, which makes u′ solenoidal, is left out in one of three ways. The ``"curl"`` of R does not contain it: R is returned as
-    h curl R at the vertices (2D) or edges (3D) with four moving faces, h the smallest spacing. It is local and cheap, but sees
-    neither a mean velocity nor the circulation around an obstacle, which is not determined where its stream function is free. A
-    ``"projection"`` takes ∇p out by the flow's own solver: R = u′ − P(u + Δt F). As a ``"field"`` the pressure p at the centres is given,
-    learned with the velocity as Wandel, Weinmann and Klein do (ICLR 2021, arXiv 2006.08762).
+    h curl R at the vertices (2D) or edges (3D) with four moving faces, h the smallest spacing: the residual of the vorticity equation,
+    on walls with Thom's formula (Proc. R. Soc. A 141, 1933). It is local and cheap, but sees neither a mean velocity nor the circulation
+    around an obstacle, which is not determined where its stream function is free, and it weighs short waves most. A ``"projection"`` takes
+    ∇p out by the flow's own solver, R = u′ − P(u + Δt F), and weighs all waves alike: the good choice where there are no
+    obstacles. As a ``"field"`` the pressure p at the centres is given, learned with the velocity as Wandel, Weinmann and Klein do (ICLR
+    2021, arXiv 2006.08762).
 
     Args:
         flow: the discrete equations in two or three dimensions.
