@@ -3,7 +3,6 @@
 import json
 import logging
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,6 +145,11 @@ def _row(entry: Entry, columns: list[str]) -> list[str]:
     return [entry.name + seeds, *(_cell(entry, column) for column in columns)]
 
 
+def _heading(column: str) -> str:
+    """Times are those of operators and of solvers."""
+    return column.removesuffix("_operator")
+
+
 def _cell(entry: Entry, column: str) -> str:
     if not entry.values(column):
         return ""
@@ -168,12 +172,12 @@ def _content(entries: list[Entry], solvers: list[Entry], split: str) -> dict:
             "deviation": {key: entry.deviation(key) for key in keys if entry.deviation(key) is not None},
         }
 
-    measured: list[Mapping] = [{"name": entry.name, **entry.results[0]} for entry in solvers]
+    measured = [{"name": entry.name} | {_heading(key): value for key, value in entry.results[0].items()} for entry in solvers]
     return {"split": split, "operators": [described(entry) for entry in entries], "solvers": measured}
 
 
 def _markdown(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [["run", *columns], ["---"] * (len(columns) + 1), *rows]
+    lines = [["run", *map(_heading, columns)], ["---"] * (len(columns) + 1), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -183,5 +187,5 @@ def _print(columns: list[str], rows: list[list[str]], title: str) -> None:
     for row in rows:
         table.add_column(row[0], overflow="fold")
     for i, column in enumerate(columns, start=1):
-        table.add_row(column, *(row[i] for row in rows))
+        table.add_row(_heading(column), *(row[i] for row in rows))
     Console().print(table)

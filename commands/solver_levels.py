@@ -5,12 +5,15 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..configuration import build
+from ..data.shards import read_provenance, shards
 from ..errors import InputError
+from ..fem.grid_transfer import grid_transfer
 from ..training.evaluation import Result
 from ..training.metrics import accumulate, finish
 from ..training.objectives import Rollout
@@ -20,35 +23,37 @@ from .run import Run
 def solver_levels(run: Run, levels: list[Any], split: str, samples: int) -> Iterator[tuple[str, Result]]:
     """For each change of the problem's configuration, its name, errors against the stored solutions, and time per sample.
 
-    Inputs are interpolated from the spaces of the data into those of the cheaper problem, its solutions back. Times are those of the
-    solves alone, the median over samples after one that is not counted.
+    On meshes inputs are interpolated from the spaces of the data into those of the cheaper problem; on grids it draws the same samples at
+    its own resolution. Solutions are interpolated back. Times are those of the solves alone, after one that is not counted: on meshes the
+    median over samples, on grids that of a batch of all, divided by their number.
 
     Raises:
-        InputError: a change is no mapping, or the problem is not one of Firedrake's.
+        InputError: a change is no mapping, or leads to another box or to other times.
     """
     if not levels:
         return
     nodes = OmegaConf.to_container(run.config.problem, resolve=True)
     assert isinstance(nodes, dict)
-    from ..solvers import Problem
+    from ..solvers.grid.problem import GridProblem
 
     fine = build(nodes)
-    if not isinstance(fine, Problem):
-        raise InputError(
-            f"Cheaper solvers are for problems on meshes; {nodes['_target_']} is solved on a grid. Leave solver empty."
-        )
-    disc = run.discretization()
-    stored = run.data(split, disc).batch(slice(0, samples))
-    truth = {name: values.double().cpu() for name, values in stored.items()}
+    data = run.data(split, run.discretization())
+    first = [i for i, attempt in enumerate(data.parameters.get("attempt", [0] * len(data))) if not attempt][:samples]
+    truth = {name: values.double().cpu() for name, values in data.batch(first).items()}
     for change in levels:
         if not isinstance(change, Mapping):
             raise InputError(f"A cheaper solver is a change of the problem such as {{degree: 1}}, not {change!r}.")
         coarse = build({**nodes, **change})
-        prediction, seconds = _solve(fine, coarse, truth)
+        if isinstance(fine, GridProblem):
+            numbers = [data.samples[i] for i in first]
+            seed = read_provenance(shards(run.config.data.folder)[0]).seed
+            prediction, seconds = _solve_on_grid(fine, coarse, truth, seed, numbers)
+        else:
+            prediction, seconds = _solve_on_mesh(fine, coarse, truth)
         yield ", ".join(f"{key} {value}" for key, value in change.items()), _judge(run, prediction, truth, seconds)
 
 
-def _solve(fine: Any, coarse: Any, truth: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[float]]:
+def _solve_on_mesh(fine: Any, coarse: Any, truth: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[float]]:
     """The cheaper problem's solutions in the spaces of the data, ``(samples, [time,] dofs)``, and the seconds of each solve."""
     from ..fem.firedrake import firedrake
     from ..fem.transfer import interpolation
@@ -76,11 +81,31 @@ def _solve(fine: Any, coarse: Any, truth: dict[str, Tensor]) -> tuple[dict[str, 
     return {name: torch.stack(values[1:]) for name, values in solved.items()}, seconds[1:]
 
 
+def _solve_on_grid(
+    fine: Any, coarse: Any, truth: dict[str, Tensor], seed: int, samples: list[int]
+) -> tuple[dict[str, Tensor], list[float]]:
+    """The same for a problem on a grid, ``(samples, [time,] channel, x, y[, z])``."""
+    if (fine.times is None) != (coarse.times is None) or (fine.times is not None and not np.allclose(fine.times, coarse.times)):
+        raise InputError(f"The cheaper solver has frames at the times {coarse.times}, the data at {fine.times}; change no times.")
+    inputs = coarse.random_inputs(seed, samples)
+    seconds = 0.0
+    outputs = {}
+    for _ in range(2):
+        start = time.perf_counter()
+        outputs = {name: values.cpu() for name, values in coarse.solve(inputs).items()}
+        seconds = (time.perf_counter() - start) / len(samples)
+    found = {name: grid_transfer(coarse.grid, fine.grid, values.double()) for name, values in outputs.items() if name in truth}
+    return found, [seconds] * len(samples)
+
+
 def _judge(run: Run, prediction: dict[str, Tensor], truth: dict[str, Tensor], seconds: list[float]) -> Result:
     metrics = {name: metric.cpu() for name, metric in run.metrics().items()}
     if isinstance(run.objective(run.discretization()), Rollout):
         # The first frame is given, not predicted.
-        prediction, truth = ({name: u[:, 1:] if u.ndim == 3 else u for name, u in part.items()} for part in (prediction, truth))
+        axes = max(u.ndim for u in prediction.values())
+        prediction, truth = (
+            {name: u[:, 1:] if u.ndim == axes else u for name, u in part.items()} for part in (prediction, truth)
+        )
     totals = accumulate(torch.zeros(len(metrics), dtype=torch.float64), metrics, prediction, truth)
     result: Result = finish(totals, metrics, len(seconds))
     return result | {"seconds_per_sample_operator": statistics.median(seconds), "num_samples": len(seconds)}

@@ -7,13 +7,17 @@ import statistics
 from pathlib import Path
 
 import pytest
+import torch
+from hydra import compose, initialize_config_module
 from matplotlib.image import imread
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from small import configuration
 from thalweg.__main__ import _with_runs
-from thalweg.commands import compare, train
+from thalweg.commands import compare, generate, train
 from thalweg.errors import InputError
+from thalweg.fem.grid_transfer import grid_transfer
+from thalweg.fem.uniform_grid import Grid
 from thalweg.visualization.tradeoff import plot_tradeoff
 
 
@@ -57,7 +61,7 @@ def test_the_solver_itself_has_no_error_and_coarser_ones_have_more(compared: tup
     assert same["relative_h1"] < 1e-5
     assert 1e-3 < linear["relative_l2"] < coarse["relative_l2"] < 1
     assert [solver["name"] for solver in (same, linear, coarse)] == ["degree 2", "degree 1", "refinements 0, degree 1"]
-    assert all(0 < solver["seconds_per_sample_operator"] < 10 for solver in (same, linear, coarse))
+    assert all(0 < solver["seconds_per_sample"] < 10 for solver in (same, linear, coarse))
 
 
 def test_table_and_numbers_are_saved(compared: tuple[dict, Path]):
@@ -67,7 +71,7 @@ def test_table_and_numbers_are_saved(compared: tuple[dict, Path]):
     assert len(lines) == 2 + 2 + 3
     header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
     assert header[:3] == ["run", "relative_h1", "relative_l2"]
-    assert {"num_parameters", "seconds_train", "seconds_per_sample_operator"} <= set(header)
+    assert {"num_parameters", "seconds_train", "seconds_per_sample"} <= set(header)
     assert lines[2].startswith("| run (2 seeds) | ")
     assert " ± " in lines[2]
     assert len({line.count("|") for line in lines}) == 1
@@ -101,3 +105,39 @@ def test_runs_on_other_data_are_refused(runs: list[Path], dataset: Path, tmp_pat
 def test_folders_may_stand_without_a_key():
     assert _with_runs(["a/b", "c", "split=valid", "--cfg", "job"]) == ["runs=[a/b,c]", "split=valid", "--cfg", "job"]
     assert _with_runs(["runs=[a]"]) == ["runs=[a]"]
+
+
+def test_transfer_between_grids_is_exact_for_multilinear_functions_and_second_order_on_periodic_ones():
+    def polynomial(grid: Grid):
+        x, y, z = grid.coordinates(torch.float64)
+        return torch.stack([x * y * z - 2 * y, 1 + z])[None]
+
+    coarse, fine = Grid((4, 3, 5), (1.0, 2.0, 3.0)), Grid((7, 9, 6), (1.0, 2.0, 3.0), location="centre")
+    for source, target in ((coarse, fine), (fine, coarse)):
+        torch.testing.assert_close(grid_transfer(source, target, polynomial(source)), polynomial(target))
+
+    def error(n: int, location):
+        source, target = (Grid((m,), (1.0,), (True,), location) for m in (n, 5 * n))
+        u, v = (torch.sin(2 * math.pi * grid.coordinates(torch.float64))[None] for grid in (source, target))
+        return (grid_transfer(source, target, u) - v).abs().max().item()
+
+    for location in ("vertex", "centre"):
+        assert math.log2(error(16, location) / error(32, location)) == pytest.approx(2, abs=0.05)
+    with pytest.raises(InputError, match="no transfer between"):
+        grid_transfer(coarse, Grid((3, 3)), polynomial(coarse))
+
+
+def test_on_grids_the_cheaper_solver_draws_the_same_samples_at_its_resolution(tmp_path: Path):
+    def config(verb: str, *overrides: str) -> DictConfig:
+        with initialize_config_module("thalweg.conf", version_base="1.3"):
+            return compose(verb, overrides=list(overrides))
+
+    made = ["problem=darcy_smooth", "problem.nodes=33", "problem.every=1", "name=darcy", f"data.folder={tmp_path / 'data'}"]
+    made += ["operator=fno_grid", "training=grid", "data.split={train: 4, valid: 2, test: 2}", f"folder={tmp_path / 'run'}"]
+    generate.run(config("generate", *made, "preview=false"))
+    train.run(config("train", *made, "operator.network.width=4", "training.loop.epochs=1", "device=cpu"))
+    levels = "solver=[{nodes: 33}, {nodes: 17}, {nodes: 9}]"
+    content = compare.run(config("compare", f"runs={tmp_path / 'run'}", levels, f"output={tmp_path}", "device=cpu"))
+    same, half, quarter = (solver["relative_l2"] for solver in content["solvers"])
+    assert same < 1e-6
+    assert 1e-3 < half < 0.7 * quarter < 0.3
