@@ -43,15 +43,16 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def writing_hdf5(path: str | os.PathLike) -> Iterator[Any]:
+def writing_hdf5(path: str | os.PathLike, **options: Any) -> Iterator[Any]:
     """Yield an HDF5 file in memory that is written to ``path``, atomically, when the block ends without an error.
 
-    HDF5 itself cannot give up a file that the disk has no room for: it fails again whenever one of its objects is freed.
+    HDF5 itself cannot give up a file that the disk has no room for: it fails again whenever one of its objects is freed. ``options`` are
+    those of ``h5py.File``.
 
     Raises:
         FileError: the disk is full, or the folder cannot be written.
     """
-    with h5py.File(f"{path}", "w", driver="core", backing_store=False) as file:
+    with h5py.File(f"{path}", "w", driver="core", backing_store=False, **options) as file:
         yield file
         file.flush()
         image = file.id.get_file_image()

@@ -5,13 +5,12 @@ import os
 from dataclasses import asdict, fields
 from typing import Any
 
-import h5py
 import numpy as np
 import scipy.sparse
 import torch
 
 from ..errors import FileError
-from ..storage import atomic, reading_hdf5
+from ..storage import reading_hdf5, writing_hdf5
 from .discretization import Discretization
 from .forms.form_file import read_form, write_form
 from .mesh import Mesh
@@ -32,7 +31,7 @@ BETWEEN = ("transfers", "derivatives", "products")
 
 def write(disc: Discretization, path: str | os.PathLike) -> None:
     """Write a discretization; the file takes its place when it is complete."""
-    with atomic(path) as partial, h5py.File(partial, "w", track_order=True) as file:
+    with writing_hdf5(path, track_order=True) as file:
         file.attrs.update(kind=KIND, schema_version=SCHEMA_VERSION, fingerprint=disc.fingerprint)
         names = {id(mesh): f"mesh_{i}" for i, mesh in enumerate(disc.meshes)}
         for mesh in disc.meshes:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import h5py
 import torch
 from torch import Tensor
 
 from ..errors import FingerprintError, InputError
-from ..storage import atomic, reading_hdf5
+from ..storage import reading_hdf5, writing_hdf5
 from .space import root
 
 KIND = "grids"
@@ -201,7 +200,7 @@ class Grids:
         Raises:
             FileError: the disk is full, or the folder cannot be written.
         """
-        with atomic(path) as partial, h5py.File(partial, "w") as file:
+        with writing_hdf5(path) as file:
             described = {name: asdict(grid) for name, grid in self.grids.items()}
             file.attrs.update(kind=KIND, schema_version=1, fingerprint=self.fingerprint, grids=json.dumps(described))
 

@@ -21,6 +21,7 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from thalweg import fem
 from thalweg.configuration import build
 from thalweg.data import FieldDataset, generate, read_card
 from thalweg.data.reference import sample_rng
@@ -305,6 +306,8 @@ def test_a_full_disk_is_named(tmp_path: Path):
     try:
         with pytest.raises(FileError, match="The disk is full"):
             generate(darcy(41), disk / "data", 64, samples_per_shard=2, preview=False)
+        with pytest.raises(FileError, match="The disk is full"):  # also for what HDF5 would have to give up
+            fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(30, 30), "CG", 1)}).save(disk / "V.h5")
         complete = shards(disk / "data")
         assert all(len(FieldDataset(disk / "data", range(s.first, s.last))) == 2 for s in complete)
     finally:
