@@ -62,7 +62,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "small": Scale({100: (32, 15.0)}, 16, 8, None, 32),
-    "full": Scale({100: (128, 20.0), 400: (128, 40.0), 1000: (256, 70.0)}, 64, 40, 20, 128),
+    "full": Scale({100: (128, 20.0), 400: (128, 40.0), 1000: (128, 60.0)}, 64, 40, 20, 128),
 }
 
 
@@ -83,7 +83,7 @@ def cavity(scale: Scale) -> Iterator[dict[str, Any]]:
     for reynolds, (n, end) in scale.cavity.items():
         sides = {"x0": Wall(), "x1": Wall(), "y0": Wall(), "y1": Wall(tangential=1.0)}
         flow = StaggeredFlow((n, n), viscosity=1 / reynolds, sides=sides, implicit_viscosity=True, dtype=f64)
-        u, v = flow.solve(flow.at_rest(), end, 1, dt=0.8 / n)
+        u, v = flow.solve(flow.at_rest(), end, 1, dt=0.7 / n)
         centres = (torch.arange(n, dtype=f64) + 0.5) / n
         across, along = u[0, 1, 0, n // 2], v[0, 1, 0, :, n // 2]
         computed = interpolated(across, centres, GHIA_Y, ends=(0.0, 1.0))

@@ -87,7 +87,7 @@ class Smoke:
             )
         if not dt > 0:
             raise InputError(f"Expected a positive dt; got {dt}.")
-        start = flow.step(min(dt, *intervals)).start(flow.project(velocity), self.force(c))
+        start = flow.start(flow.project(velocity), self.force(c))
 
         def stepper(h: float) -> Callable[[State], State]:
             advance = flow.step(h)

@@ -172,6 +172,10 @@ class StaggeredFlow:
         """As :meth:`solve`, at increasing times of which the first is that of the initial velocity."""
         return self._solve(velocity, intervals_between(times), dt, segment)
 
+    def start(self, velocity: Velocity, force: Force = None) -> State:
+        """The state of a solenoidal velocity that :meth:`step` advances: its components, and the pressure if viscosity is implicit."""
+        return self._scheme.start(self, velocity, force)
+
     def step(self, dt: float) -> ExplicitStep | ImplicitViscosityStep:
         """The step of length ``dt``, for those who couple something else to the flow.
 
@@ -190,15 +194,17 @@ class StaggeredFlow:
             )
 
     def convective_rate(self, velocity: Velocity) -> float:
-        """Σ max|u_i| / h_i: by dt the Courant number."""
-        return sum(float(w.detach().abs().max()) / h for w, h in zip(velocity, self.spacings, strict=True))
+        """The largest of all cells' Σ_i |u_i| / h_i, |u_i| the mean of both faces: times dt it is the Courant number."""
+        dim = len(velocity)
+        parts = [midpoints(w.detach().abs(), i - dim) / h for i, (w, h) in enumerate(zip(velocity, self.spacings, strict=True))]
+        return float(sum(parts[1:], parts[0]).max())
 
     def _solve(self, velocity: Velocity, intervals: Sequence[float], dt: float, segment: int | None) -> Velocity:
         self.check(velocity)
         dim = len(self.cells)
         if not dt > 0:
             raise InputError(f"Expected a positive dt; got {dt}.")
-        start = self.step(min(dt, *intervals)).start(self.project(velocity))
+        start = self.start(self.project(velocity))
 
         def stepper(h: float) -> Callable[[State], State]:
             return self.step(h)

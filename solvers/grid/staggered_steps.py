@@ -4,6 +4,7 @@ Each stage ends with a projection. States are the components of the velocity, fo
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import sqrt
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from .momentum import MomentumFluxes
 from .pressure import SelfAdjointSolver
 from .projection import Projection
 from .rollouts import State
-from .sides import Periodic
+from .sides import Kinds, Periodic, kinds_of
 
 #: What acts besides fluxes and pressure: rates of each component, broadcasting to its faces.
 Force = Sequence[Tensor] | None
@@ -56,8 +57,9 @@ class ExplicitStep:
                 "smaller dt or implicit_viscosity."
             )
 
-    def start(self, velocity: Velocity, force: Force = None) -> State:
-        """The velocity is all there is to a state; ``force`` is for schemes that need the first pressure."""
+    @staticmethod
+    def start(flow: Discretization, velocity: Velocity, force: Force = None) -> State:
+        """The velocity is all there is to a state."""
         return velocity
 
     def __call__(self, state: State, force: Force = None) -> State:
@@ -87,12 +89,14 @@ class ImplicitViscosityStep:
 
     def __init__(self, flow: Discretization, dt: float):
         self._flow, self._dt = flow, dt
-        box = [_component_laplacian(flow, i) for i in range(len(flow.cells))]
+        like, kinds = flow.faces.open[0], kinds_of(flow.projection.sides)
+        box = [component_laplacian(flow.cells, flow.spacings, kinds, i, like.dtype, like.device) for i in range(len(flow.cells))]
         self._solvers = [[_helmholtz(flow, box[i], i, dt * (a + b) / 2) for i in range(len(box))] for a, b in self.STAGES]
 
-    def start(self, velocity: Velocity, force: Force = None) -> State:
+    @staticmethod
+    def start(flow: Discretization, velocity: Velocity, force: Force = None) -> State:
         """With the pressure that balances the rate of the initial velocity."""
-        return *velocity, self._flow.projection.potential(self._flow.rate(velocity, force))
+        return *velocity, flow.projection.potential(flow.rate(velocity, force))
 
     def __call__(self, state: State, force: Force = None) -> State:
         flow, projection = self._flow, self._flow.projection
@@ -115,16 +119,20 @@ class ImplicitViscosityStep:
         return *velocity, p
 
 
-def _component_laplacian(flow: Discretization, component: int) -> FastDiagonalization:
-    """−Δ of one component in the box without obstacles, at the faces that no wall holds."""
+@lru_cache(maxsize=48)
+def component_laplacian(
+    cells: tuple[int, ...], spacings: tuple[float, ...], kinds: Kinds, component: int, dtype: torch.dtype, device: torch.device
+) -> FastDiagonalization:
+    """−Δ of one component in the box without obstacles, at the faces that no wall holds; kept from flow to flow."""
     axes: list[PeriodicAxis | Tensor] = []
-    for j, (n, h, pair) in enumerate(zip(flow.cells, flow.spacings, flow.projection.sides, strict=True)):
-        if isinstance(pair[0], Periodic):
+    for j, (n, h, pair) in enumerate(zip(cells, spacings, kinds, strict=True)):
+        if pair[0] is Periodic:
             axes.append(PeriodicAxis(n, h))
         else:
-            axes.append((normal_laplacian if j == component else tangential_laplacian)(n, h, pair))
-    like = flow.faces.open[0]
-    return FastDiagonalization(axes, like.dtype, like.device)
+            laplacian = normal_laplacian if j == component else tangential_laplacian
+            axes.append(laplacian(n, h, [kind() for kind in pair]))
+    with torch.inference_mode(False):
+        return FastDiagonalization(axes, dtype, device)
 
 
 def _helmholtz(flow: Discretization, box: FastDiagonalization, component: int, alpha: float) -> Callable[[Tensor], Tensor]:
