@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..allocator import keep_freed_memory
 from ..configuration import build
-from ..data import open_dataset
+from ..data import TimeWindows, open_dataset
 from ..data.shards import Spaces
 from ..errors import InputError
 from ..operators import Operator, build_operator, load_weights
@@ -74,6 +74,8 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     for part in (operator, train, valid):
         part.to(device)
     training = nodes["training"]
+    if windows := training.get("windows"):
+        train = TimeWindows(train, **windows)
     objective, metrics = _objective(training, disc).to(device), build(training["metrics"], disc)
     for metric in metrics.values():
         metric.to(device)

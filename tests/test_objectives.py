@@ -8,8 +8,10 @@ from torch import Tensor
 
 from heat import GRID, Linear, advance, operator, trainer, trajectories
 from thalweg import training
+from thalweg.data import TimeWindows
 from thalweg.errors import InputError
 from thalweg.fem import RieszMap
+from thalweg.operators import Operator
 from thalweg.training import FormResidual, Mixed, Objective, Pool, RelativeNorm, Rollout, SchemeResidual, WeightedSum, rollout
 
 L2 = RelativeNorm(GRID, "u", "L2")
@@ -18,6 +20,10 @@ L2 = RelativeNorm(GRID, "u", "L2")
 def exact(fields: dict[str, Tensor]) -> dict[str, Tensor]:
     """The solution operator of one step."""
     return {"u": advance(fields["u"])}
+
+
+def stepper() -> Operator:
+    return operator(source="u")
 
 
 class Recorder:
@@ -162,13 +168,23 @@ def test_a_pool_forgets_states_that_grow_without_bound():
 def test_a_pool_trains_an_operator_without_data(tmp_path: Path):
     data = {"train": trajectories(40, 1), "valid": trajectories(10, 8, seed=1)}
     objective = Pool(SchemeResidual(one_step_residual), ["u"], size=64, reset=0.1, trajectories=True)
-
-    def make_operator():
-        return operator(source="u")
-
-    untrained = training.validate(make_operator(), data["valid"], {"l2": L2}, 8, objective.predict)["l2"]
-    run = trainer(tmp_path, {"epochs": 30}, loss=objective, make_operator=make_operator, **data)
+    untrained = training.validate(stepper(), data["valid"], {"l2": L2}, 8, objective.predict)["l2"]
+    run = trainer(tmp_path, {"epochs": 30}, loss=objective, make_operator=stepper, **data)
     assert run.run()["best"] < 0.35 * untrained
+
+
+def test_training_on_windows_sees_all_of_them(tmp_path: Path):
+    windows = TimeWindows(trajectories(10, 6), history=1, horizon=2)
+    run = trainer(
+        tmp_path,
+        {"epochs": 1},
+        train=windows,
+        valid=trajectories(4, 6),
+        loss=Rollout(L2, ["u"], horizon=2),
+        make_operator=stepper,
+    )
+    assert run.steps_per_epoch == 5  # 10 trajectories of 4 windows, 8 at a time
+    assert run.run()["best"] < 1
 
 
 def test_weighted_sums_and_mixtures_are_the_sums_of_their_parts():
