@@ -12,7 +12,7 @@ def advance_in_steps(solve: Callable[[float, float], None], state: Any, first: f
     Args:
         solve: advances ``state`` and raises DivergedError where it cannot.
         state: the Firedrake function that is kept at its last good value.
-        first, smallest: steps, powers of ½; none is larger than the first.
+        first, smallest: steps; none is larger than the first.
 
     Returns:
         How many steps were taken.

@@ -28,7 +28,7 @@ class Darcy(Problem):
     sample i of a seed is the coefficient that the grid solver has for it. A ``log_normal`` coefficient is drawn on any mesh.
 
     Args:
-        mesh: cells along each side of the unit square, or a mesh file.
+        mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
         kind: of the coefficient, one of the four above.
         coefficient_degree: 0 for a coefficient constant in each cell, 1 for the linear interpolant of its values at the vertices.
         dirichlet: tags of the boundary parts that carry g, at least one.
@@ -45,7 +45,7 @@ class Darcy(Problem):
 
     def __init__(
         self,
-        mesh: str | int = 32,
+        mesh: Any = 32,
         kind: str = "smooth",
         coefficient_degree: int = 1,
         dirichlet: Iterable[str] = ("left", "right", "bottom", "top"),

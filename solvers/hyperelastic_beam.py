@@ -52,10 +52,10 @@ class HyperelasticBeam(Problem):
         stiffness: E: a number, or ``median`` and the settings of the Matérn field of a log-normal one.
         load: t: a number, or the settings of a Matérn field.
         compression: range of the random shortening, in parts of the length.
-        load_step: the largest step, in parts of the load, a power of ½.
+        load_step: the largest step, in parts of the load.
 
     Raises:
-        InputError: impossible sides, Poisson's ratio, stiffness or compression.
+        InputError: impossible sides, Poisson's ratio, stiffness, compression or step.
     """
 
     outputs = ("u",)
@@ -74,7 +74,7 @@ class HyperelasticBeam(Problem):
         load_step: float = 1 / 16,
     ):
         fd = firedrake()
-        _check(poisson_ratio, stiffness, compression)
+        _check(poisson_ratio, stiffness, compression, load_step)
         dim = len(cells)
         # Halved squares would prefer one of the two sides to which a beam can buckle.
         meshes = box(cells, lengths, refinements, quadrilateral=dim == 2)
@@ -180,10 +180,12 @@ def harmonic_extension(g: Any, w: Any, tags: Sequence[int]) -> Any:
     return fd.LinearVariationalSolver(equation, solver_parameters=CHOLESKY)
 
 
-def _check(poisson_ratio: float, stiffness: float | Mapping[str, float], compression: Sequence[float]) -> None:
+def _check(poisson_ratio: float, stiffness: float | Mapping[str, float], compression: Sequence[float], load_step: float) -> None:
     if not -1 < poisson_ratio < 0.5:
         raise InputError(f"Poisson's ratio is between −1 and ½, not {poisson_ratio:g}.")
     if not isinstance(stiffness, Mapping) and stiffness <= 0:
         raise InputError(f"Young's modulus must be positive, not {stiffness:g}.")
     if not compression[0] <= compression[1] < 1:
         raise InputError(f"The beam is compressed by a range of parts of its length below 1, not by {tuple(compression)}.")
+    if not 0 < load_step <= 1:
+        raise InputError(f"The largest load step is a part of the load, above 0 and at most 1, not {load_step:g}.")

@@ -26,7 +26,7 @@ class MixedDarcy(Problem):
     The residual is one of the mixed function ``z = (sigma, p)``; the divergence from S to Q is exported.
 
     Args:
-        mesh: cells along each side of the unit square, or a mesh file.
+        mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
         kind: of the coefficient: smooth, rough, multiscale or log_normal, as for :class:`Darcy`.
         flux: outward normal flux by tag; 0 for an impermeable part.
         degree: k.
@@ -43,7 +43,7 @@ class MixedDarcy(Problem):
 
     def __init__(
         self,
-        mesh: str | int = 32,
+        mesh: Any = 32,
         kind: str = "smooth",
         flux: Mapping[str, float] | None = None,
         degree: int = 1,

@@ -22,7 +22,7 @@ class NonlinearDiffusion(Problem):
     transform U = u + u³/3 solves −ΔU = f, so there is exactly one solution. Where Newton's method fails, f and g are raised in steps.
 
     Args:
-        mesh: cells along each side of the unit square, or a mesh file.
+        mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
         dirichlet: tags of the boundary parts that carry g, at least one.
         degree: of the Lagrange elements.
         refinements: how often the mesh is refined; its levels carry the multigrid hierarchy.
@@ -34,7 +34,7 @@ class NonlinearDiffusion(Problem):
 
     def __init__(
         self,
-        mesh: str | int = 16,
+        mesh: Any = 16,
         dirichlet: Iterable[str] = ("left", "right", "bottom", "top"),
         degree: int = 2,
         refinements: int = 1,

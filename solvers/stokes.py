@@ -25,7 +25,7 @@ class Stokes(Problem):
     modes, so that the velocity is continuous at their ends; the other parts do not move.
 
     Args:
-        mesh: cells along each side of the unit square, or a mesh file.
+        mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
         lid: tag of the straight boundary part that moves.
         viscosity: ν.
         speed: range of the random peaks of the lid's velocity.
@@ -42,7 +42,7 @@ class Stokes(Problem):
 
     def __init__(
         self,
-        mesh: str | int = 32,
+        mesh: Any = 32,
         lid: str = "top",
         viscosity: float = 1.0,
         speed: tuple[float, float] = (0.5, 1.5),

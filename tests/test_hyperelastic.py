@@ -126,6 +126,8 @@ def test_impossible_beams_are_refused():
         HyperelasticBeam(stiffness=-1.0)
     with pytest.raises(InputError, match="below 1"):
         HyperelasticBeam(compression=(0.1, 1.0))
+    with pytest.raises(InputError, match="load step"):
+        HyperelasticBeam(load_step=0.0)
     with pytest.raises(InputError, match="two or three sides"):
         HyperelasticBeam((4,), (1.0,))
     beam = HyperelasticBeam((4, 1), refinements=0, stiffness={"length": 0.3})
