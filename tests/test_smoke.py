@@ -174,7 +174,7 @@ def test_gradients_match_finite_differences_and_checkpointing_keeps_them():
 
 
 def test_wrong_input_and_long_steps_are_explained():
-    flow = StaggeredFlow((8, 6), viscosity=0.1, dtype=f64)
+    flow = StaggeredFlow((8, 6), viscosity=0.01, dtype=f64)
     for wrong in ({"diffusivity": -1.0}, {"inflow": {"left": 1.0}}, {"buoyancy": (1.0,)}):
         with pytest.raises(InputError):
             Smoke(flow, **wrong)
