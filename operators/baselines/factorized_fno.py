@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from .fno import Pointwise, with_coordinates
-from .fourier import Waves, inverse, transform, waves
+from .fourier import Waves, multiply, synthesis, waves
 
 
 class FactorizedLayer(nn.Module):
@@ -27,15 +27,10 @@ class FactorizedLayer(nn.Module):
         return h + self.feedforward(convolved)
 
     def _along(self, h: Tensor, axis: int, wave: Waves, weight: Tensor) -> Tensor:
-        # The other axes join the batch: (batch * others, channel, x).
-        lines = h.movedim((0, axis, 1), (-3, -1, -2)) if h.ndim > 3 else h
-        re, im = transform(lines.reshape(-1, h.shape[1], h.shape[axis]), [wave])
-        R, I = weight[..., : re.shape[-1]].unbind()
-        multiply = "bik,iok->bok"
-        real = torch.einsum(multiply, re, R) - torch.einsum(multiply, im, I)
-        imaginary = torch.einsum(multiply, re, I) + torch.einsum(multiply, im, R)
-        result = inverse(real, imaginary, [wave]).reshape(lines.shape)
-        return result.movedim((-3, -1, -2), (0, axis, 1)) if h.ndim > 3 else result
+        h = h.movedim(axis, -1)
+        spectrum = h @ torch.cat([wave[0], -wave[1]], dim=1)
+        changed = multiply(spectrum, weight[..., : wave[0].shape[1]], "bi...k,iok->bo...k")
+        return (changed @ synthesis(wave)).movedim(-1, axis)
 
 
 class FactorizedFNO(nn.Module):
