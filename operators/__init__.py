@@ -15,6 +15,7 @@ from .encoders import (
     ObservationEncoder,
     TraceEncoder,
 )
+from .export import export_operator, load_exported
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import MgNO, MgNOProcessor, PublishedMgNO
@@ -70,6 +71,8 @@ __all__ = [
     "UNet",
     "WithTransport",
     "build_operator",
+    "export_operator",
+    "load_exported",
     "load_operator",
     "load_weights",
     "operator_on",
