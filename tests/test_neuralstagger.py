@@ -10,8 +10,9 @@ from torch import nn
 
 from thalweg.errors import FingerprintError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
-from thalweg.operators import FNO, Courant, Decomposition, NeuralStagger, UNet, build_operator, load_operator, save_operator
-from thalweg.operators.neuralstagger import Ensemble, SolenoidalVelocity, WithTransport, error_against_cost
+from thalweg.operators import FNO, Courant, Decomposition, MgNO, NeuralStagger, UNet, build_operator, load_operator, save_operator
+from thalweg.operators.mgno import Architecture, PublishedMgNO
+from thalweg.operators.neuralstagger import Ensemble, OperatorNetwork, SolenoidalVelocity, WithTransport, error_against_cost
 from thalweg.operators.neuralstagger.ensemble import interpolated
 
 f64 = torch.float64
@@ -91,7 +92,13 @@ def test_batched_and_one_by_one_agree(weights):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
 
 
-NETWORKS = {"unet": partial(UNet, width=4, levels=2), "fno": partial(FNO, modes=(3, 3), width=4, layers=2, projection=8)}
+NETWORKS = {
+    "unet": partial(UNet, width=4, levels=2),
+    "fno": partial(FNO, modes=(3, 3), width=4, layers=2, projection=8),
+    "mgno": partial(
+        OperatorNetwork, partial(MgNO, Grid((8, 8), periodic=(True, True)), architecture=Architecture(layers=1, coarsest=4))
+    ),
+}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -100,7 +107,8 @@ def test_published_networks_can_be_wrapped(network):
     for execution in ("batched", "one_by_one"):
         operator = stagger(network=NETWORKS[network], execution=execution)
         trained = operator(fields)["w"]
-        gradients = torch.autograd.grad(trained.square().sum(), list(operator.parameters()))
+        parameters = list(operator.parameters())
+        gradients = torch.autograd.grad(trained.square().sum(), parameters, allow_unused=True, materialize_grads=True)
         operator.eval()
         evaluated = operator(fields)["w"]
         results.append([trained, evaluated, *gradients])
@@ -108,6 +116,14 @@ def test_published_networks_can_be_wrapped(network):
         torch.testing.assert_close(alone, evaluated[:, 0, :, 1::2, 1::2], atol=1e-12, rtol=0)
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, atol=1e-11, rtol=1e-11)
+
+
+def test_networks_that_cannot_be_batched_are_explained():
+    network = partial(OperatorNetwork, partial(PublishedMgNO, Grid((8, 8)), channels=4, layers=1, smoothing=((1, 0), (1, 0))))
+    fields = {"w": noise(1, 2, 1, 16, 16)}
+    with pytest.raises(InputError, match="cannot be batched"):
+        stagger(network=network)(fields)
+    assert stagger(network=network, execution="one_by_one")(fields)["w"].shape == fields["w"].shape
 
 
 def test_every_subtask_sees_its_own_sub_grid_with_its_own_weights_and_nothing_else():

@@ -386,7 +386,7 @@ def test_a_moving_disc_turns_back_before_the_walls():
 
 
 SMALL = {
-    "cavity": partial(StaggeredCavity, 8, viscosity=0.02, interval=0.02, frames=2, dt=0.02),
+    "cavity": partial(StaggeredCavity, 8, viscosity=0.02, start=0.04, interval=0.02, frames=2, dt=0.02),
     "disc": partial(MovingDisc, (16, 8), viscosity=0.02, interval=0.02, frames=2, dt=0.02),
 }
 

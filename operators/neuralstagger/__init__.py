@@ -7,6 +7,7 @@ from .dilated_resnet import DilatedResNet
 from .ensemble import Ensemble
 from .networks import SubtaskNetworks
 from .neuralstagger import NeuralStagger
+from .operator_network import OperatorNetwork
 from .resolutions import error_against_cost
 from .solenoidal import SolenoidalVelocity
 from .transport import WithTransport
@@ -18,6 +19,7 @@ __all__ = [
     "DilatedResNet",
     "Ensemble",
     "NeuralStagger",
+    "OperatorNetwork",
     "SolenoidalVelocity",
     "SubtaskNetworks",
     "WithTransport",

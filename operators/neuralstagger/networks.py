@@ -35,7 +35,8 @@ class SubtaskNetworks(nn.Module):
             ``torchrun``, which must all be given the same fields and get all results and all gradients. Results do not depend on it.
 
     Raises:
-        InputError: unknown options, a network with tied weights, or with running statistics on several processes.
+        InputError: unknown options, a network with tied weights, or with running statistics on several processes; in use, one that cannot
+            be batched.
     """
 
     def __init__(
@@ -136,7 +137,14 @@ class SubtaskNetworks(nn.Module):
         if self.execution == "one_by_one" or len(x) == 1:
             parts = [self._call({name: p[i] for name, p in parameters.items()}, x[i]) for i in range(len(x))]
             return torch.stack(parts)
-        return torch.vmap(self._call, randomness="different")(dict(parameters), x)
+        try:
+            return torch.vmap(self._call, randomness="different")(dict(parameters), x)
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+            raise InputError(
+                f"Networks of this kind cannot be batched ({error}). Use execution=one_by_one, or processes."
+            ) from error
 
     def _call(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(self.stacked, dict(parameters), (x,))

@@ -18,8 +18,8 @@ from ..staggered import StaggeredFlow
 class StaggeredCavity(GridProblem):
     """Incompressible flow in the unit square under a lid of velocity 1, from random flows at rest at the walls.
 
-    The state ``psi`` is the stream function at the cells' vertices, ``(batch, time, 1, n + 1, n + 1)``, zero on the walls; the input
-    ``free`` is 1 inside and 0 on the walls. The solver has the times ``dt`` of the frames, or fractions of it.
+    The state ``psi`` is the stream function at the cells' vertices, ``(batch, time, 1, n + 1, n + 1)``, zero on the walls, from the
+    end of a start on, in which the layer below the lid grows. Inputs are ``free``, 1 inside and 0 on the walls, and ``lid``, 1 on the lid.
 
     Good values: Reynolds numbers 1/ν of 100 to 1000.
 
@@ -27,11 +27,12 @@ class StaggeredCavity(GridProblem):
         cells: n along each axis.
         viscosity: ν.
         amplitude: root mean square velocity of the random flow.
-        interval, frames: the frames are at the times 0, interval, ..., frames · interval.
+        start: time from the random flow to the first frame.
+        interval, frames: the frames are at the times start, start + interval, ..., start + frames · interval.
         dt: the longest time step of the solver.
     """
 
-    inputs = ("psi", "free")
+    inputs = ("psi", "free", "lid")
     outputs = ("psi",)
 
     def __init__(
@@ -39,16 +40,17 @@ class StaggeredCavity(GridProblem):
         cells: int = 64,
         viscosity: float = 2.5e-3,
         amplitude: float = 0.2,
+        start: float = 0.5,
         interval: float = 5e-3,
         frames: int = 32,
         dt: float = 5e-3,
     ):
-        if amplitude < 0:
-            raise InputError(f"The amplitude is 0 or more, not {amplitude}.")
+        if amplitude < 0 or not start > 0:
+            raise InputError(f"The amplitude is 0 or more and the start takes some time; got {amplitude} and {start}.")
         self.cells, self.viscosity, self.amplitude = (cells, cells), viscosity, amplitude
         self.grid = Grid((cells + 1, cells + 1))
-        self.interval, self.frames, self.dt = interval, frames, dt
-        self.times = np.arange(frames + 1) * interval
+        self.start, self.interval, self.frames, self.dt = start, interval, frames, dt
+        self.times = start + np.arange(frames + 1) * interval
         self._field = DirichletField(self.cells, alpha=3.0, tau=5.0)
 
     def flow(self) -> StaggeredFlow:
@@ -65,13 +67,17 @@ class StaggeredCavity(GridProblem):
         psi = psi * (self.amplitude / speed)[:, None, None, None]
         free = torch.zeros_like(psi)
         free[..., 1:-1, 1:-1] = 1
-        return {"psi": psi.to(self.dtype), "free": free.to(self.dtype)}
+        lid = torch.zeros_like(psi)
+        lid[..., -1] = 1
+        return {name: values.to(self.dtype) for name, values in (("psi", psi), ("free", free), ("lid", lid))}
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         flow, spacings, periodic = self.flow(), self.grid.spacings, self.grid.periodic
-        velocity = flow.solve(velocity_of((inputs["psi"],), spacings, periodic), self.interval, self.frames, dt=self.dt)
+        first = velocity_of((inputs["psi"],), spacings, periodic)
+        started = tuple(w[:, -1] for w in flow.solve(first, self.start, 1, dt=self.dt))
+        velocity = flow.solve(started, self.interval, self.frames, dt=self.dt)
         (psi,) = potential_of(velocity, spacings, periodic)
         return {"psi": psi * inputs["free"][:, None]}
 
     def stored(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"free": inputs["free"]}
+        return {"free": inputs["free"], "lid": inputs["lid"]}
