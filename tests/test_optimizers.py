@@ -29,6 +29,20 @@ def set_gradients(weights: list[nn.Parameter], seed: int) -> None:
         weight.grad = torch.randn(weight.shape, generator=generator)
 
 
+@pytest.mark.parametrize("schedule", [training.one_cycle, training.cosine, training.constant, training.plateau])
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "lbfgs"])
+def test_every_schedule_drives_every_optimizer(name: str, schedule):
+    weights = parameters((6, 4), (5,))
+    optimizer = (OPTIMIZERS | {"lbfgs": torch.optim.LBFGS})[name](weights)
+    rate = optimizer.param_groups[0]["lr"]
+    scheduler = schedule(optimizer, **({"total_steps": 50} if has_end(schedule) else {}))
+    for step in range(50):
+        set_gradients(weights, step)
+        optimizer.step(lambda: torch.ones(()))
+        scheduler.step(*([1.0] if schedule is training.plateau else []))
+    assert all(group["lr"] < 0.01 * rate if has_end(schedule) else group["lr"] == rate for group in optimizer.param_groups)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_convex_quadratic_is_minimised(name: str):
     weights = parameters((6, 4), (5,))

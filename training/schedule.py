@@ -15,8 +15,8 @@ from ..errors import InputError
 def one_cycle(optimizer: Optimizer, total_steps: int, warmup: float = 0.3) -> LRScheduler:
     """Rise over a share ``warmup`` of the steps to the optimiser's rate, then fall to nearly nothing (Smith and Topin, 2019)."""
     rates = [group["lr"] for group in optimizer.param_groups]
-    # It would cycle the momentum, too, which not every optimiser calls by a name it knows.
-    cycles = all("betas" in group or "momentum" in group for group in optimizer.param_groups)
+    # It cycles the momentum, too, where it finds it.
+    cycles = not {"betas", "momentum"}.isdisjoint(optimizer.defaults)
     return OneCycleLR(optimizer, rates, total_steps=total_steps, pct_start=warmup, cycle_momentum=cycles)
 
 
