@@ -20,7 +20,16 @@ from .files import build_operator, load_operator, load_weights, operator_on, sav
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import MgNO, MgNOProcessor, PublishedMgNO
 from .multigrid import MultigridProcessor
-from .neuralstagger import CoarseSolver, Courant, Decomposition, DilatedResNet, NeuralStagger, WithTransport
+from .neuralstagger import (
+    CoarseSolver,
+    Courant,
+    Decomposition,
+    DilatedResNet,
+    NeuralStagger,
+    OperatorNetwork,
+    SolenoidalVelocity,
+    WithTransport,
+)
 from .operator import Operator
 from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
@@ -60,11 +69,13 @@ __all__ = [
     "ObservationEncoder",
     "OnGrid",
     "Operator",
+    "OperatorNetwork",
     "PlainDecoder",
     "PointwiseProcessor",
     "PositiveDecoder",
     "PublishedMgNO",
     "SliceAttentionProcessor",
+    "SolenoidalVelocity",
     "TraceEncoder",
     "TransferDecoder",
     "Transolver",
