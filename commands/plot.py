@@ -1,43 +1,113 @@
 """``thalweg plot``: the pictures of a run."""
 
 import logging
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from ..data.shards import Spaces
+from ..errors import InputError
 from ..fem import Space
-from ..visualization import plot_comparison, plot_losses
+from ..visualization import animate, energy_spectrum, plot_comparison, plot_losses, plot_over_time, plot_spectra
+from ..visualization.panel import Where
 from .run import Run
 
 log = logging.getLogger("thalweg")
 
+#: For each panel, where a field lives and its values: one frame, or a trajectory.
+Panels = dict[str, tuple[Where, Tensor]]
+
 
 def run(config: DictConfig) -> None:
+    """Draw what fits the run: fields, the loss, and of trajectories a film, the error over time and, on periodic grids, spectra."""
     trained = Run(config.run, config.device)
-    disc = trained.meshes()
-    fields = trained.sample(config.sample, disc)
+    disc = trained.discretization()
+    data = trained.data("test", disc)
+    if not 0 <= config.sample < len(data):
+        raise InputError(f"There is no test sample {config.sample}; there are samples 0 to {len(data) - 1}.")
+    batch = data.batch(slice(config.sample, config.sample + 1))
     with torch.no_grad():
-        prediction = trained.operator(disc)(fields)
+        prediction, fields = trained.objective(disc).predict(trained.operator(disc), batch)
     spaces = trained.spaces()
-    panels: dict[str, tuple[Space, Tensor]] = {}
-    for name, values in fields.items():
-        space = disc[spaces[name]]
-        if name not in prediction:
-            panels[_input_title(name, values[0], space)] = (space, values[0])
-    for name, values in prediction.items():
-        space, reference = disc[spaces[name]], fields[name][0]
-        panels[f"reference {name}"] = (space, reference)
-        panels[f"prediction {name}"] = (space, values[0])
-        panels[f"error of {name}"] = (space, values[0] - reference)
-    first = next(iter(panels.values()))[0]
-    plot_comparison(first, panels, trained.folder / "fields.png")
+    panels = _panels(disc, spaces, batch, prediction, fields)
+    moving = {
+        name
+        for name in prediction
+        if data.times is not None and name in data.trajectories and _frames(prediction, fields, name) > 1
+    }
+    drawn = ["fields.png", "loss.png"]
+    last = {title: (where, _last(where, values)) for title, (where, values) in panels.items()}
+    plot_comparison(next(iter(last.values()))[0], last, trained.folder / "fields.png")
     plot_losses(trained.folder / "metrics.jsonl", trained.folder / "loss.png")
-    log.info("fields.png and loss.png in %s", trained.folder)
+    if moving and data.times is not None:
+        frames = {_frames(prediction, fields, name) for name in moving}
+        times = data.times[-frames.pop() :]
+        shown = {title: panel for title, panel in panels.items() if _last(*panel) is not panel[1]}
+        animate(shown, times, trained.folder / "rollout.gif")
+        errors = {name: (times, _relative_errors(disc[spaces[name]], prediction[name][0], fields[name][0])) for name in moving}
+        plot_over_time(errors, trained.folder / "error_over_time.png", label="relative L² error", logarithmic=True)
+        drawn += ["rollout.gif", "error_over_time.png", *_draw_spectra(trained, disc, spaces, panels)]
+    log.info("%s in %s", ", ".join(drawn), trained.folder)
 
 
-def _input_title(name: str, values: Tensor, space: Space) -> str:
+def _panels(
+    disc: Spaces,
+    spaces: Mapping[str, str],
+    inputs: Mapping[str, Tensor],
+    prediction: Mapping[str, Tensor],
+    fields: Mapping[str, Tensor],
+) -> Panels:
+    """Inputs, and of each output the reference, the prediction and the error."""
+    panels: Panels = {}
+    for name, values in inputs.items():
+        where = disc[spaces[name]]
+        if name not in prediction:
+            panels[_input_title(name, values[0], where)] = (where, values[0])
+    for name, values in prediction.items():
+        where, reference = disc[spaces[name]], fields[name][0]
+        panels[f"reference {name}"] = (where, reference)
+        panels[f"prediction {name}"] = (where, values[0])
+        panels[f"error of {name}"] = (where, values[0] - reference)
+    return panels
+
+
+def _frames(prediction: Mapping[str, Tensor], fields: Mapping[str, Tensor], name: str) -> int:
+    return prediction[name].shape[1] if prediction[name].ndim == fields[name].ndim else 1
+
+
+def _last(where: Where, values: Tensor) -> Tensor:
+    """The last frame of a trajectory; a field as it is."""
+    axes = 1 if isinstance(where, Space) else where.dim + 1
+    return values[-1] if values.ndim > axes else values
+
+
+def _relative_errors(where: Where, prediction: Tensor, reference: Tensor) -> np.ndarray:
+    return (where.norm(prediction - reference, "L2") / where.norm(reference, "L2")).cpu().numpy()
+
+
+def _draw_spectra(trained: Run, disc: Spaces, spaces: Mapping[str, str], panels: Panels) -> list[str]:
+    """Spectra of the last frames on periodic grids; returns the names of the files."""
+    written = []
+    for name in spaces:
+        where = disc[spaces[name]]
+        pair = {kind: panels[f"{kind} {name}"][1] for kind in ("reference", "prediction") if f"{kind} {name}" in panels}
+        if len(pair) < 2 or isinstance(where, Space) or not all(where.periodic):
+            continue
+        spectra = {kind: energy_spectrum(where, _last(where, values)) for kind, values in pair.items()}
+        curves = {kind: (k.cpu().numpy(), E.cpu().numpy()) for kind, (k, E) in spectra.items()}
+        file = f"spectrum_{name}.png"
+        plot_spectra(curves, trained.folder / file)
+        written.append(file)
+    return written
+
+
+def _input_title(name: str, values: Tensor, where: Where) -> str:
     """A field that vanishes inside the domain carries boundary values."""
+    if not isinstance(where, Space) or values.ndim > 1:
+        return f"input {name}"
     inside = values.clone()
-    inside[space.boundary_dofs()] = 0
+    inside[where.boundary_dofs()] = 0
     return f"input {name}" if inside.any() else f"input {name} (boundary)"

@@ -1,4 +1,4 @@
-"""``thalweg predict``: a trained operator on a user's inputs, or on a test sample, written to VTU."""
+"""``thalweg predict``: a trained operator on a user's inputs, or on a test sample, written to a file; with a certificate if wanted."""
 
 import logging
 
@@ -6,10 +6,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from ..data.shards import Spaces
 from ..data.source import read_source
 from ..errors import InputError
-from ..fem import Discretization
-from ..visualization import write_vtu
+from ..training.objectives import Objective, rollout
+from .certification import certify
+from .prediction_file import write_prediction
 from .run import Run
 
 log = logging.getLogger("thalweg")
@@ -17,29 +19,53 @@ log = logging.getLogger("thalweg")
 
 def run(config: DictConfig) -> None:
     trained = Run(config.run, config.device)
-    disc = trained.meshes()
-    operator = trained.operator(disc)
-    spaces = trained.spaces()
-    if config.inputs is None:
-        fields = trained.sample(config.sample, disc)
-    else:
-        fields = _read(OmegaConf.to_container(config.inputs, resolve=True), spaces, disc)
-        fields = {name: values.to(trained.device) for name, values in fields.items()}
+    disc = trained.discretization()
+    operator, objective, spaces = trained.operator(disc), trained.objective(disc), trained.spaces()
+    data = trained.data("test", disc)
     with torch.no_grad():
-        prediction = operator(fields)
-    shown = {name: values[0] for name, values in fields.items() if name not in prediction}
+        if config.inputs is None:
+            batch = trained.sample(config.sample, disc)
+            prediction, reference = objective.predict(operator, batch)
+            times = None if data.times is None else data.times[1:]
+        else:
+            batch = _read(OmegaConf.to_container(config.inputs, resolve=True), spaces, disc)
+            batch = {name: values.to(trained.device) for name, values in batch.items()}
+            prediction, reference = _apply(objective, operator, batch, config.steps), {}
+            interval = 1.0 if data.times is None else float(data.times[1] - data.times[0])
+            times = [interval * step for step in range(1, (config.steps or 1) + 1)] if _states(objective) else None
+    if config.certify is not None:
+        certify(trained, batch, prediction, config.certify)
+    fields = {name: values[0] for name, values in batch.items() if name not in prediction}
     for name, values in prediction.items():
-        shown[name] = values[0]
-        if name in fields:
-            shown[f"{name}_reference"] = fields[name][0]
-            shown[f"{name}_error"] = values[0] - fields[name][0]
-    (space,) = {spaces[name] for name in prediction}
-    same = {name: values for name, values in shown.items() if spaces.get(name, space) == space}
-    write_vtu(config.output, disc[space], same)
-    log.info("%s with %s", config.output, ", ".join(same))
+        fields[name] = values[0]
+        if name in reference:
+            fields[f"{name}_reference"] = reference[name][0]
+            fields[f"{name}_error"] = values[0] - reference[name][0]
+    where = {name: disc[spaces.get(name) or spaces[name.rsplit("_", 1)[0]]] for name in fields}
+    path = write_prediction(config.output, trained.folder, where, fields, times)
+    log.info("%s with %s", path, ", ".join(fields))
 
 
-def _read(sources: object, spaces: dict[str, str], disc: Discretization) -> dict[str, Tensor]:
+def _states(objective: Objective) -> tuple[str, ...]:
+    """The fields that the operator advances in time; none if it is applied once."""
+    return getattr(objective, "states", ())
+
+
+def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Tensor], steps: int | None) -> dict[str, Tensor]:
+    states = _states(objective)
+    if not states:
+        if steps is not None:
+            raise InputError("This operator does not advance in time; leave out steps=...")
+        return operator(batch)
+    if missing := [name for name in states if name not in batch]:
+        raise InputError(
+            f"The operator advances {', '.join(states)} in time; give {', '.join(missing)} at the start among the inputs."
+        )
+    started = {name: values[:, None] if name in states else values for name, values in batch.items()}
+    return rollout(operator, started, states, steps or 1)
+
+
+def _read(sources: object, spaces: dict[str, str], disc: Spaces) -> dict[str, Tensor]:
     if not isinstance(sources, dict):
         raise InputError(f"inputs must be a mapping of fields, such as 'inputs={{f: \"sin(x)\"}}', not {sources!r}.")
     if unknown := [name for name in sources if name not in spaces]:

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, InputError
-from ..fem import Space
+from ..fem import Grid, Space
 
 
-def read_source(source: str | float, name: str, space: Space) -> Tensor:
-    """The dofs ``(num_dofs,)`` of a field, in float64.
+def read_source(source: str | float, name: str, space: Space | Grid) -> Tensor:
+    """The dofs ``(num_dofs,)`` of a field, or on a grid its values ``(channel, x, y[, z])``, in float64.
 
     Args:
         source: a number; an expression in x, y, z and pi, such as ``"sin(pi*x)*y"``, as numexpr understands it; a ``.vtu`` file with
             point data of this name on the mesh of the space; or an ``.h5`` file with ``/fields/<name>``, of which the first sample is
             taken, or the one in ``"file.h5:7"``.
         name: the field's name, for messages and in files.
-        space: the space the field must live in.
+        space: the space or the grid the field must live on. Of a vector on a grid an expression gives every channel.
 
     Raises:
         InputError: the expression is not understood or not finite, or the file's field does not fit the space.
@@ -30,18 +30,27 @@ def read_source(source: str | float, name: str, space: Space) -> Tensor:
     text = str(source).strip()
     path, _, sample = text.partition(":")
     if path.endswith(".vtu"):
+        if isinstance(space, Grid):
+            raise InputError(f"Field {name!r} lives on a uniform grid; a VTU file has a mesh. Give an .h5 file or an expression.")
         return _from_vtu(Path(path), name, space)
     if path.endswith((".h5", ".hdf5")):
         return _from_hdf5(Path(path), name, space, int(sample or 0))
     return _from_expression(text, name, space)
 
 
-def _from_expression(text: str, name: str, space: Space) -> Tensor:
+def _from_expression(text: str, name: str, space: Space | Grid) -> Tensor:
+    if isinstance(space, Grid):
+        points = space.coordinates(torch.float64).flatten(1).T
+        return torch.from_numpy(_evaluated(text, name, points.numpy())).reshape(1, *space.shape)
     if not space.element.is_nodal or space.element.value_shape:
         raise InputError(
             f"Field {name!r} lives in {space.element}, where an expression cannot be evaluated dof by dof; give a file."
         )
-    points = space.points.double().cpu().numpy()
+    return torch.from_numpy(_evaluated(text, name, space.points.double().cpu().numpy()))
+
+
+def _evaluated(text: str, name: str, points: np.ndarray) -> np.ndarray:
+    """An expression at points ``(n, dim)``."""
     variables = dict(zip("xyz", points.T, strict=False)) | {"pi": np.pi}
     try:
         values = numexpr.evaluate(text, local_dict=variables, global_dict={})
@@ -61,7 +70,7 @@ def _from_expression(text: str, name: str, space: Space) -> Tensor:
             f"The expression {text!r} for field {name!r} is not finite at {int((~np.isfinite(values)).sum())} of the "
             f"{len(points)} nodes."
         )
-    return torch.from_numpy(values.copy())
+    return values.copy()
 
 
 def _from_vtu(path: Path, name: str, space: Space) -> Tensor:
@@ -70,9 +79,10 @@ def _from_vtu(path: Path, name: str, space: Space) -> Tensor:
     return torch.as_tensor(read_vtu_field(path, name, space), dtype=torch.float64)
 
 
-def _from_hdf5(path: Path, name: str, space: Space, sample: int) -> Tensor:
+def _from_hdf5(path: Path, name: str, space: Space | Grid, sample: int) -> Tensor:
     if not path.is_file():
         raise FileError(f"The file {path} for field {name!r} does not exist.")
+    axes = 1 if isinstance(space, Space) else space.dim + 1
     try:
         with h5py.File(path, "r") as opened:
             file: Any = opened  # h5py's annotations do not tell datasets from groups
@@ -80,12 +90,16 @@ def _from_hdf5(path: Path, name: str, space: Space, sample: int) -> Tensor:
                 found = ", ".join(file["fields"]) if "fields" in file else "none"
                 raise InputError(f"{path} has no /fields/{name}; its fields are: {found}.")
             dataset = file[f"fields/{name}"]
-            values = dataset[()] if dataset.ndim == 1 else dataset[sample].reshape(-1, dataset.shape[-1])[0]
+            # A field, (time, ...) or (sample, time, ...): of a trajectory the first frame.
+            values = dataset[()] if dataset.ndim == axes else dataset[sample]
+            values = values[0] if values.ndim > axes else values
     except (OSError, IndexError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise FileError(f"Field {name!r}, sample {sample}, cannot be read from {path} ({error}).") from error
-    if values.shape != (space.num_dofs,):
+    if isinstance(space, Grid):
+        space.check(torch.from_numpy(values))
+    elif values.shape != (space.num_dofs,):
         raise InputError(
             f"Field {name!r} in {path} has {values.shape[-1]} dofs, but space {space.name!r} has {space.num_dofs}: it belongs to "
             "another mesh or element."

@@ -1,5 +1,6 @@
 """Training of operators: loop, objectives, losses, metrics, optimisers, schedules, checkpoints, logs."""
 
+from .certificate import Certificate, ResidualEstimate, calibrate
 from .checkpoint import Checkpoints
 from .distributed import Processes, processes
 from .environment import deterministic, environment, record_environment
@@ -36,6 +37,7 @@ __all__ = [
     "Blocks",
     "BoundaryError",
     "BoundaryErrors",
+    "Certificate",
     "Checkpoints",
     "DecorrelationTime",
     "DivergenceNorm",
@@ -55,6 +57,7 @@ __all__ = [
     "Pool",
     "Processes",
     "RelativeNorm",
+    "ResidualEstimate",
     "Rollout",
     "ScenePool",
     "SchemeResidual",
@@ -70,6 +73,7 @@ __all__ = [
     "WeightsAndBiases",
     "adam",
     "adamw",
+    "calibrate",
     "constant",
     "cosine",
     "deterministic",

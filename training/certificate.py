@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..data import FieldDataset
+from ..data import Dataset
 from ..errors import FileError, InputError
 from ..fem import Space
 from ..storage import atomic
@@ -90,7 +90,7 @@ class Certificate:
 
 
 @torch.no_grad()
-def calibrate(operator: nn.Module, data: FieldDataset, estimate: ResidualEstimate, batch_size: int = 32) -> Certificate:
+def calibrate(operator: nn.Module, data: Dataset, estimate: ResidualEstimate, batch_size: int = 32) -> Certificate:
     """The certificate of an operator from samples it was not trained on.
 
     Predictions are made in the operator's precision; build ``estimate`` in float64, so that rounding stays out of the residuals.
