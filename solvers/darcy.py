@@ -25,7 +25,8 @@ class Darcy(Problem):
     - ``rough``: 12 and 2 with τ = 5,
     - ``multiscale``: a product of trigonometric functions of six scales;
 
-    sample i of a seed is the coefficient that the grid solver has for it. A ``log_normal`` coefficient is drawn on any mesh.
+    sample i of a seed is the coefficient that the grid solver draws for it on as many cells. A ``log_normal`` coefficient is drawn on
+    any mesh.
 
     Args:
         mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
