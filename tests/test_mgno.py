@@ -375,6 +375,28 @@ def test_the_network_compiles_without_graph_breaks():
     torch.testing.assert_close(torch.compile(operator, backend="eager", fullgraph=True)(fields)["u"], expected)
 
 
+def test_training_may_follow_inference():
+    operator = MgNO(Grid((5, 6)), **IO, architecture=DARCY, dirichlet=["x0"], coefficient="a")
+    with torch.inference_mode():
+        operator({"a": torch.ones(1, 1, 9, 6)})
+    operator({"a": torch.ones(1, 1, 9, 6)})["u"].sum().backward()
+    assert operator.network.head.grad is not None
+
+
+def test_the_scales_of_a_time_stepper_are_those_of_its_steps():
+    operator = MgNO(Grid((16, 16), periodic=(True, True)), {"w": 1, "g": 1}, {"w": 1})
+    w = torch.randn(3, 1, 1, 16, 16) + torch.tensor([1.0, 3.0, 5.0]).view(1, 3, 1, 1, 1)
+    operator.set_scales({"w": w, "g": torch.full((3, 1, 16, 16), 7.0)})
+    torch.testing.assert_close(operator.input_scale.mean.flatten(), torch.stack([w[:, :-1].mean(), torch.tensor(7.0)]))
+    torch.testing.assert_close(operator.output_scale.flatten(), w[:, 1:].square().mean().sqrt()[None])
+    stepper = MgNO(Grid((16, 16), periodic=(True, True)), {"w": 1}, {"w": 1}, increment=True)
+    stepper.set_scales({"w": w})
+    torch.testing.assert_close(stepper.output_scale.flatten(), torch.tensor([2.0]))
+    first = PublishedMgNO(Grid((16, 16)), {"w": 1}, {"w": 1}, smoothing=[(1, 0), (1, 0)], increment=True, standardize="channel")
+    first.set_scales({"w": w})
+    torch.testing.assert_close(first.output_scale.mean.flatten(), torch.tensor([2.0]))
+
+
 def test_wrong_arguments_are_named():
     grid = Grid((17, 17))
     with pytest.raises(InputError, match=r"no stencil 'dz' in 2 dimensions"):
@@ -395,6 +417,8 @@ def test_wrong_arguments_are_named():
         MgNO(grid, **IO, architecture=DARCY, coefficient="a").set_scales(
             {"a": -torch.ones(1, 1, 17, 17), "u": torch.ones(1, 1, 17, 17)}
         )
+    with pytest.raises(InputError, match=r"no harmonic mean"):
+        replace(DARCY, closure=2, coefficient="rediscretized", mean="harmonic")
     with pytest.raises(InputError, match=r"needs two levels"):
         MgNO(Grid((9, 9)), **IO)
     with pytest.raises(InputError, match=r"too many to solve there"):
@@ -416,7 +440,9 @@ def test_a_closure_learns_and_keeps_the_operator_elliptic():
     levels = operator.levels((6, 5))
     assert levels.coefficient is not None
     factors = closure(operator.input_scale(fields["a"]).flatten(2).permute(2, 0, 1), levels.cell_features)
-    assert factors.min() > 0
+    t, u, tu = factors.unbind(-1)
+    assert t.min() > 0
+    assert (t * u - tu**2).min() > 0
     matrix = levels.coefficient(fields["a"].flatten(1).T, factors)[0]
     K = matrix.on_nodes(torch.eye(30, dtype=torch.float64)[:, None].expand(-1, 2, -1))[:, 0]
     free = levels[0].free.flatten() > 0

@@ -31,7 +31,7 @@ class Architecture:
         transfer_mixing: learned mixings of channels in restriction and prolongation.
         coefficient: how coarse levels get −∇·(a∇), by "galerkin" products or "rediscretized"; None without a coefficient.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
-        closure: width of a network that corrects the coefficient of every cell and direction from the inputs nearby; 0 for none.
+        closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear.
     """
 
@@ -80,6 +80,8 @@ class Architecture:
             )
         if self.closure and self.coefficient is None:
             raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
+        if self.closure and (self.coefficient, self.mean) == ("rediscretized", "harmonic"):
+            raise InputError('The tensors of a closure have no harmonic mean over cells; coarsen their operator by "galerkin".')
         if not self.operator or not self.smoother or not self.source:
             raise InputError("An MgNO needs at least one stencil in its operator, its smoother and its source.")
 
@@ -97,5 +99,6 @@ class Architecture:
         """Every stencil whose element matrices are needed."""
         used = (*self.operator, *self.smoother, *self.source)
         if self.closure:
-            used += tuple(name for axis in "xyz"[:dim] for name in (f"d{axis}", f"d{axis}d{axis}"))
+            axes = "xyz"[:dim]
+            used += tuple(f"d{axis}" for axis in axes) + tuple(f"d{a}d{b}" for a in axes for b in axes)
         return tuple(dict.fromkeys(["mass", "stiffness", *(name for name in used if name not in ("jacobi", "coefficient"))]))

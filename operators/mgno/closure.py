@@ -35,18 +35,26 @@ class CellFeatures(nn.Module):
 
 
 class Closure(nn.Module):
-    """Factors exp(s) of the coefficient for each cell and direction, with s a network of one hidden layer of the inputs near the cell.
+    """Symmetric tensors T on the cells, by which the coefficient is multiplied, from a network of one hidden layer of the inputs nearby.
 
-    ``forward(v (nodes, batch, in_channels), features) -> (cells, batch, dim)``. Untrained it is one. The operator stays symmetric and
-    elliptic whatever the weights are.
+    ``forward(v (nodes, batch, in_channels), features) -> (cells, batch, entries)``, the diagonal t_i = exp(s_i) first, then
+    t_ij = tanh(s_ij) √(t_i t_j) / (dim − 1). Untrained T is the identity; it is positive definite whatever the weights are, so that the
+    operator stays symmetric and elliptic. A coefficient that jumps within a cell acts on averages as a tensor does.
     """
 
     def __init__(self, in_channels: int, hidden: int, dim: int):
         super().__init__()
+        self.pairs = [(i, j) for i in range(dim) for j in range(i + 1, dim)]
+        self.dim = dim
         self.hidden = nn.Linear(2 * (1 + dim) * in_channels, hidden)
-        self.out = nn.Linear(hidden, dim)
+        self.out = nn.Linear(hidden, dim + len(self.pairs))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, v: Tensor, features: CellFeatures) -> Tensor:
-        return self.out(nn.functional.gelu(self.hidden(features(v)))).exp()
+        s = self.out(nn.functional.gelu(self.hidden(features(v))))
+        mixed = [
+            torch.tanh(s[..., self.dim + k]) * ((s[..., i] + s[..., j]) / 2).exp() / (self.dim - 1)
+            for k, (i, j) in enumerate(self.pairs)
+        ]
+        return torch.cat([s[..., : self.dim].exp(), *(t[..., None] for t in mixed)], dim=-1)

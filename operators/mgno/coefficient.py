@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...fem import SparseMatrix
-from .elements import AXES, Elements
+from .elements import Elements, tensor_stencils
 from .sample_matrices import Pattern, SampleMatrices
 
 Mean = Literal["arithmetic", "harmonic"]
@@ -21,13 +21,13 @@ class CoefficientStencils(nn.Module):
     """−∇·(a∇) on all levels for coefficients at the nodes, ``(nodes, batch)``, one constant a cell by the mean of its nodes.
 
     Args:
-        levels: elements from fine to coarse, with their "stiffness", or "dxdx", "dydy", ... for coefficients of each direction.
+        levels: elements from fine to coarse, with their "stiffness", or "dxdx", "dxdy", ... for tensors.
         prolongations: from each level to the finer one, with rows and columns of fixed dofs zero.
         free: for each level, which dofs are not fixed.
         coarsening: "galerkin" for PᵀAP, "rediscretized" for the stiffness with the mean coefficient of the cells of each coarse one.
         parents: for "rediscretized", matrices from the values of cells to the means over each cell of the next level.
         mean: of the nodes of a cell, and of the cells of a coarser one.
-        directions: whether each axis has a coefficient of its own.
+        tensor: whether the coefficient is a symmetric tensor on each cell.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class CoefficientStencils(nn.Module):
         coarsening: Coarsening = "galerkin",
         parents: Sequence[scipy.sparse.csr_matrix] = (),
         mean: Mean = "arithmetic",
-        directions: bool = False,
+        tensor: bool = False,
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
@@ -47,7 +47,7 @@ class CoefficientStencils(nn.Module):
                 f'Coarsening is "galerkin" or "rediscretized", not {coarsening!r}; the mean "arithmetic" or "harmonic", not {mean!r}.'
             )
         self.harmonic, self.galerkin = mean == "harmonic", coarsening == "galerkin"
-        names = [f"d{axis}d{axis}" for axis in AXES[: levels[0].points.shape[1]]] if directions else ["stiffness"]
+        names = tensor_stencils(levels[0].points.shape[1]) if tensor else [("stiffness",)]
         cells, k = levels[0].cell_nodes.shape
         shares = (np.full(cells * k, 1 / k), (np.repeat(np.arange(cells), k), levels[0].cell_nodes.ravel()))
         self.to_cells = SparseMatrix(scipy.sparse.csr_matrix(shares, shape=(cells, levels[0].num_nodes)), dtype)
@@ -62,7 +62,7 @@ class CoefficientStencils(nn.Module):
         self.parents = nn.ModuleList(SparseMatrix(C, dtype) for C in each)
 
     def forward(self, a: Tensor, factors: Tensor | None = None) -> list[SampleMatrices]:
-        """The operator of every level, fine to coarse; ``factors`` of each cell, batch and direction multiply the coefficient."""
+        """The operator of every level, fine to coarse; ``factors`` (cells, batch, entries of the tensor) multiply the coefficient."""
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
         if factors is not None:
             cells = (cells[..., None] * factors).permute(2, 0, 1).flatten(0, 1)
@@ -77,7 +77,7 @@ class CoefficientStencils(nn.Module):
 
 
 def _assembly(
-    elements: Elements, free: np.ndarray, names: Sequence[str]
+    elements: Elements, free: np.ndarray, names: Sequence[tuple[str, ...]]
 ) -> tuple[np.ndarray, np.ndarray, scipy.sparse.csr_matrix]:
     """Rows and columns of the nonzeros between free dofs of the sum of stencils, and the matrix from values of cells, of the first stencil,
     the second and so on, to the nonzeros."""
@@ -86,7 +86,7 @@ def _assembly(
     kept = free[i] & free[j]
     cell = np.repeat(np.arange(cells), k * k)[kept]
     source = np.concatenate([cell + n * cells for n in range(len(names))])
-    weights = np.concatenate([elements.matrices[name].ravel()[kept] for name in names])
+    weights = np.concatenate([np.sum([elements.matrices[name] for name in parts], axis=0).ravel()[kept] for parts in names])
     repeated = np.tile(i[kept], len(names)), np.tile(j[kept], len(names))
     return _collected(*repeated, source, weights, elements.num_nodes, len(names) * cells)
 

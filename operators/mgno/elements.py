@@ -59,6 +59,13 @@ def check_names(names: Iterable[str], dim: int) -> None:
             )
 
 
+def tensor_stencils(dim: int) -> list[tuple[str, ...]]:
+    """Stencils whose sums are −∇·(T∇) for the entries of a symmetric tensor T: those of the diagonal, then those above it."""
+    axes = AXES[:dim]
+    diagonal = [(f"d{axis}d{axis}",) for axis in axes]
+    return diagonal + [(f"d{a}d{b}", f"d{b}d{a}") for i, a in enumerate(axes) for b in axes[i + 1 :]]
+
+
 def stencil_names(dim: int) -> list[str]:
     """The tensor products of mass (m), derivative (d) and stiffness (k) along each axis: a basis of all kernels of 3^dim points."""
     return [f"tensor_{''.join(letters)}" for letters in product("mdk", repeat=dim)]

@@ -88,7 +88,9 @@ class MgNO(Operator):
         key = (tuple(shape), self.output_scale.device, self.output_scale.dtype)
         if key not in self._levels:
             grid = Grid(shape, self.grid.lengths, self.grid.periodic, self.grid.location)
-            self._levels[key] = grid_levels(grid, self.dirichlet, self.architecture, key[2], self.domain).to(key[1])
+            # Kept for later calls, which may be in training.
+            with torch.inference_mode(False):
+                self._levels[key] = grid_levels(grid, self.dirichlet, self.architecture, key[2], self.domain).to(key[1])
         return self._levels[key]
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:

@@ -33,17 +33,21 @@ class Pattern(nn.Module):
         """CSR row pointers and columns of the joint matrix of ``batch`` samples, and where its values are in ``(nonzeros, batch)``."""
         key = (batch, self.col.device)
         if key not in self._batched:
-            lengths = self.crow.diff()
-            start = self.crow[:-1, None] * batch + lengths[:, None] * torch.arange(batch, device=self.col.device)
-            crow = torch.cat([start.flatten(), self.crow[-1:] * batch])
-            row = self.row
-            nonzero, sample = torch.arange(len(row), device=row.device)[:, None], torch.arange(batch, device=row.device)
-            place = start[row] + nonzero - self.crow[row, None]
-            col, source = (torch.empty(place.numel(), dtype=torch.int64, device=row.device) for _ in range(2))
-            col[place.flatten()] = (self.col[:, None] * batch + sample).flatten()
-            source[place.flatten()] = (nonzero * batch + sample).flatten()
-            self._batched[key] = (crow.int(), col.int(), source)
+            # Kept for later calls, which may be in training.
+            with torch.inference_mode(False):
+                self._batched[key] = self._joint(batch)
         return self._batched[key]
+
+    def _joint(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        row, device = self.row, self.col.device
+        start = self.crow[:-1, None] * batch + self.crow.diff()[:, None] * torch.arange(batch, device=device)
+        crow = torch.cat([start.flatten(), self.crow[-1:] * batch])
+        nonzero, sample = torch.arange(len(row), device=device)[:, None], torch.arange(batch, device=device)
+        place = (start[row] + nonzero - self.crow[row, None]).flatten()
+        col, source = (torch.empty(place.numel(), dtype=torch.int64, device=device) for _ in range(2))
+        col[place] = (self.col[:, None] * batch + sample).flatten()
+        source[place] = (nonzero * batch + sample).flatten()
+        return crow.int(), col.int(), source
 
 
 class SampleMatrices:
