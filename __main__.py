@@ -78,7 +78,7 @@ def _application(verb: str, failed: list[str]):
 
     @hydra.main(version_base="1.3", config_path="pkg://thalweg.conf", config_name=verb)
     def application(config: DictConfig):
-        job = enter_job(config, sys.argv)
+        job = enter_job(config, sys.argv[1:])
         try:
             return import_module(f"thalweg.commands.{verb}").run(config)
         except ThalwegError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -16,13 +17,14 @@ FLAGS = ("-m", "--multirun")
 def enter_job(config: DictConfig, given: Sequence[str]) -> str | None:
     """The name of the job that is running, whose run folder becomes ``<folder>_sweep/<job>``; None outside of a sweep.
 
-    The name is made of the job's overrides that are not among the ``given`` arguments, for those are the same in all jobs.
+    The name is made of the overrides that differ between jobs, those with several values among the ``given`` arguments.
     """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
         return None
-    swept = [override for override in hydra.overrides.task if override not in given]
-    name = re.sub(r"[^\w.,=+-]", "_", ",".join(swept)) or "job=0"
+    swept = {override.get_key_element() for override in _parsed(given) if override.is_sweep_override()}
+    own = [override for override in hydra.overrides.task if override.split("=", 1)[0] in swept]
+    name = re.sub(r"[^\w.,=+-]", "_", ",".join(own)) or f"job={hydra.job.num}"
     if len(name) > 150:
         name = f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     if "folder" in config:
@@ -33,10 +35,14 @@ def enter_job(config: DictConfig, given: Sequence[str]) -> str | None:
 def first_job(overrides: list[str]) -> list[str]:
     """The overrides of a sweep's first job, by which the sweep can be checked before it starts."""
     try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
+        parsed = _parsed(overrides)
     except HydraException:
         return overrides  # composing them will say what is wrong
     return [
         f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}" if override.is_discrete_sweep() else text
         for override, text in zip(parsed, overrides, strict=True)
     ]
+
+
+def _parsed(arguments: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides([argument for argument in arguments if not argument.startswith("-")])

@@ -348,7 +348,16 @@ def test_a_run_starts_from_the_weights_of_another(trained: Path, dataset: Path, 
 
 def test_a_sweep_gives_every_job_its_folder_and_survives_those_that_fail(dataset: Path, tmp_path: Path):
     arguments = ["-m", *SMALL, f"data.folder={dataset / 'data'}", "training.loop.epochs=1", "device=cpu"]
-    command = [sys.executable, "-m", "thalweg", "train", *arguments, "training.optimizer.lr=1e30,1e-3", "seed=3"]
+    command = [
+        sys.executable,
+        "-m",
+        "thalweg",
+        "train",
+        *arguments,
+        "training.optimizer.lr=1e30,1e-3",
+        "seed=3",
+        "training.loop.ema=9e-1",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "1 of the sweep's jobs failed: training.optimizer.lr=1e+30" in done.stderr
