@@ -146,7 +146,8 @@ def test_a_run_that_is_killed_at_random_moments_ends_bit_for_bit_the_same(kind: 
 def test_a_request_to_stop_ends_the_step_and_saves_it(number: signal.Signals, tmp_path: Path):
     run = trainer(tmp_path / "stopped", {"epochs": 2000})
     child = in_child(run.run)
-    while not (tmp_path / "stopped/metrics.jsonl").exists():
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "stopped/metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     time.sleep(0.1)
     os.kill(child, number)
