@@ -1,7 +1,7 @@
 """Data sets of fields: their file format, generation, reading, and the import of data made elsewhere."""
 
 from .card import read_card
-from .dataset import Dataset, FieldDataset, StreamedDataset, open_dataset
+from .dataset import Dataset, FieldDataset
 from .family import FamilyDataset, generate_family
 from .formats import read_pdebench, read_well, write_well
 from .generation import generate
@@ -9,6 +9,7 @@ from .normalisation import Moments, Normaliser, load_moments, moments, save_mome
 from .scattered import at_nodes, read_pvd, scattered, vtu_series
 from .shards import read_spaces
 from .storing import FieldArrays
+from .streaming import StreamedDataset, open_dataset
 from .windows import TimeWindows
 
 __all__ = [

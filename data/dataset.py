@@ -1,4 +1,4 @@
-"""Data sets as training reads them: batches of tensors out of memory, where the data fit, or out of their files.
+"""Data sets as training reads them: batches of tensors, here out of memory.
 
 Fields are ``(samples, dofs)`` on finite-element spaces and ``(samples, channel, x[, y[, z]])`` on grids; trajectories have an axis of time
 after the first. Splits are ranges of samples, so that a trajectory is never in two of them.
@@ -6,26 +6,21 @@ after the first. Splits are ranges of samples, so that a trajectory is never in 
 
 import os
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from math import prod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .reading import ShardReader, row_numbers
+from .reading import ShardReader
 from .shards import DISCRETIZATION, Spaces, described, field_spaces, fits, frame_shape, read_spaces, shards
 
-__all__ = ["DISCRETIZATION", "Dataset", "FieldDataset", "StreamedDataset", "field_spaces", "open_dataset", "shards"]
+__all__ = ["DISCRETIZATION", "Dataset", "FieldDataset", "field_spaces", "shards"]
 
 Rows = Sequence[int] | Tensor | slice
-Item = TypeVar("Item")
-Value = TypeVar("Value")
 
 
 class Dataset(ABC):
@@ -101,7 +96,7 @@ class FieldDataset(Dataset):
         reader = ShardReader(self.folder, samples, self.discretization)
         self.samples, self.spaces, self.times, self.parameters = reader.samples, reader.spaces, reader.times, reader.parameters
         self._fields: dict[str, Tensor] = {}
-        self._trajectories = _moving(reader.shapes)
+        self._trajectories = moving(reader.shapes)
         for name, shape in reader.shapes.items():
             values = torch.empty(len(self), *shape, dtype=dtype)
             reader.read_all(name, values.numpy())
@@ -170,105 +165,6 @@ class FieldDataset(Dataset):
         return self
 
 
-class StreamedDataset(Dataset):
-    """Samples read from their files batch by batch, for data that do not fit in memory; otherwise as :class:`FieldDataset`.
-
-    :meth:`batches` reads ahead on a thread of its own. For a CUDA device batches go through pinned memory, and the copy does not wait.
-
-    Args:
-        ahead: batches that are read ahead.
-        scale_samples: samples that ``fields`` holds, spread evenly over the range.
-    """
-
-    def __init__(
-        self,
-        folder: str | os.PathLike,
-        samples: range | None = None,
-        discretization: Spaces | None = None,
-        dtype: torch.dtype = torch.float32,
-        ahead: int = 2,
-        scale_samples: int = 256,
-    ):
-        self.folder = Path(folder)
-        self.discretization = discretization or read_spaces(self.folder, dtype)
-        self._reader = ShardReader(self.folder, samples, self.discretization)
-        self.samples, self.spaces = self._reader.samples, self._reader.spaces
-        self.times, self.parameters = self._reader.times, self._reader.parameters
-        self.dtype, self.ahead, self.scale_samples = dtype, ahead, scale_samples
-        self._trajectories = _moving(self._reader.shapes)
-        self._device = torch.device("cpu")
-
-    @property
-    def fields(self) -> dict[str, Tensor]:
-        """Up to ``scale_samples`` of the samples; read anew each time."""
-        return self.batch(np.linspace(0, len(self) - 1, min(len(self), self.scale_samples)).round().astype(int).tolist())
-
-    @property
-    def trajectories(self) -> tuple[str, ...]:
-        return self._trajectories
-
-    def batch(self, rows: Rows) -> dict[str, Tensor]:
-        numbers = row_numbers(rows, len(self))
-        return self._read(numbers, [0] * len(numbers), None)
-
-    def window(self, rows: Rows, starts: Sequence[int] | Tensor, length: int) -> dict[str, Tensor]:
-        return self._read(row_numbers(rows, len(self)), [int(start) for start in starts], length)
-
-    def _read(self, rows: list[int], starts: list[int], length: int | None) -> dict[str, Tensor]:
-        fields = {}
-        for name, (frames, *shape) in self._reader.shapes.items():
-            moves = name in self._trajectories
-            count = length if moves and length is not None else frames
-            pinned = self._device.type == "cuda"
-            values = torch.empty(len(rows), count, *shape, dtype=self.dtype, pin_memory=pinned)
-            out = values.numpy()
-            for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
-                self._reader.read(name, row, out[i], start if moves else 0)
-            fields[name] = (values if moves else values[:, 0]).to(self._device, non_blocking=pinned)
-        return fields
-
-    def to(self, device: torch.device | str) -> Self:
-        self._device = torch.device(device)
-        self.discretization = self.discretization.to(device)
-        return self
-
-    def batches(self, order: Iterable[Rows]) -> Iterator[dict[str, Tensor]]:
-        """The batches of an epoch; while one is used, the next ones are read."""
-        return read_ahead(self.batch, order, self.ahead)
-
-
-def read_ahead(read: Callable[[Item], Value], items: Iterable[Item], ahead: int) -> Iterator[Value]:
-    """``map(read, items)`` with up to ``ahead`` results made in advance by one thread; its errors come out here."""
-    with ThreadPoolExecutor(1, "read-ahead") as thread:
-        waiting: deque[Future[Value]] = deque()
-        try:
-            for item in items:
-                waiting.append(thread.submit(read, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def open_dataset(
-    folder: str | os.PathLike,
-    samples: range | None = None,
-    discretization: Spaces | None = None,
-    dtype: torch.dtype = torch.float32,
-    in_memory_up_to: float = 4e9,
-) -> Dataset:
-    """A data set in memory if its samples take at most so many bytes, or else one that is read from its files."""
-    folder = Path(folder)
-    discretization = discretization or read_spaces(folder, dtype)
-    reader = ShardReader(folder, samples, discretization)
-    size = len(reader.samples) * sum(prod(shape) for shape in reader.shapes.values()) * torch.finfo(dtype).bits // 8
-    kind = FieldDataset if size <= in_memory_up_to else StreamedDataset
-    return kind(folder, samples, discretization, dtype)
-
-
-def _moving(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+def moving(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
     """The fields with more than one frame."""
     return tuple(name for name, shape in shapes.items() if shape[0] > 1)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..errors import FileError, InputError
-from .dataset import Dataset, open_dataset
+from .dataset import Dataset
 from .generation import generate
+from .streaming import open_dataset
 
 if TYPE_CHECKING:
     from ..solvers.family import ProblemFamily

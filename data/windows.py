@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .dataset import Dataset, Rows, StreamedDataset, read_ahead
+from .dataset import Dataset, Rows
 from .reading import row_numbers
+from .streaming import StreamedDataset, read_ahead
 
 
 class TimeWindows(Dataset):

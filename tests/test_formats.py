@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from thalweg import data, fem
-from thalweg.data.dataset import StreamedDataset
+from thalweg.data import StreamedDataset
 from thalweg.data.shards import shards
 from thalweg.errors import FileError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids

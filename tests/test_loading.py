@@ -25,8 +25,8 @@ from thalweg.data import (
     open_dataset,
     save_moments,
 )
-from thalweg.data.dataset import read_ahead
 from thalweg.data.shards import shards
+from thalweg.data.streaming import read_ahead
 from thalweg.errors import FileError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.solvers.grid import PeriodicField
