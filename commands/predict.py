@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..training.objectives import Objective, rollout
 from .certification import certify
 from .prediction_file import write_prediction
+from .refinement import refine
 from .run import Run
 
 log = logging.getLogger("thalweg")
@@ -41,6 +42,8 @@ def run(config: DictConfig) -> None:
         if name in reference:
             fields[f"{name}_reference"] = reference[name][0]
             fields[f"{name}_error"] = values[0] - reference[name][0]
+    if config.refine:
+        fields |= {name: values[0] for name, values in refine(trained, batch, prediction).items()}
     where = {name: disc[spaces.get(name) or spaces[name.rsplit("_", 1)[0]]] for name in fields}
     path = write_prediction(config.output, trained.folder, where, fields, times)
     log.info("%s with %s", path, ", ".join(fields))

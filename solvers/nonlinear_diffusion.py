@@ -55,7 +55,7 @@ class NonlinearDiffusion(Problem):
         self._f, self._g, self._u = (fd.Function(V, name=name) for name in ("f", "g", "u"))
         self.residual = nonlinear_residual(self._u, self._f)
         bc = fd.DirichletBC(V, self._g, markers(meshes[-1], self.dirichlet))
-        self._solver = fd.NonlinearVariationalSolver(
+        self.nonlinear_solver = fd.NonlinearVariationalSolver(
             fd.NonlinearVariationalProblem(self.residual, self._u, bc), solver_parameters=NEWTON | LU
         )
         self._source = MaternField(V, **(source or {"length": 0.3, "deviation": 50.0}))
@@ -71,11 +71,18 @@ class NonlinearDiffusion(Problem):
         def step(_: float, load: float) -> None:
             self._f.assign(load * inputs["f"])
             self._g.assign(load * inputs["g"])
-            solve_or_explain(self._solver, "nonlinear diffusion")
+            solve_or_explain(self.nonlinear_solver, "nonlinear diffusion")
 
         # From zero each time, so that a solution depends on its input alone.
         self._u.assign(0)
         advance_in_steps(step, self._u)
+        return {"u": self._u.copy(deepcopy=True)}
+
+    def solve_from(self, inputs: Mapping[str, Any], guess: Mapping[str, Any]) -> dict[str, Any]:
+        self._f.assign(inputs["f"])
+        self._g.assign(inputs["g"])
+        self._u.assign(guess["u"])
+        solve_or_explain(self.nonlinear_solver, "nonlinear diffusion")
         return {"u": self._u.copy(deepcopy=True)}
 
 

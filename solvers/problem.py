@@ -28,6 +28,7 @@ class Problem(ABC):
         residual: the weak form as a UFL one-form in functions and constants named as the fields.
         dirichlet: tags of the boundary parts where values are prescribed.
         forms: further forms and functionals that are exported, such as an energy, by name.
+        nonlinear_solver: the Firedrake solver whose Newton iterations :meth:`solve_from` saves; None if the problem is linear.
     """
 
     spaces: dict[str, Any]
@@ -39,6 +40,7 @@ class Problem(ABC):
     residual: Any
     dirichlet: tuple[str, ...] = ()
     forms: Mapping[str, Any] = MappingProxyType({})
+    nonlinear_solver: Any = None
 
     @abstractmethod
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
@@ -51,6 +53,15 @@ class Problem(ABC):
         Raises:
             DivergedError: the solver did not converge; the message carries PETSc's reason.
         """
+
+    def solve_from(self, inputs: Mapping[str, Any], guess: Mapping[str, Any]) -> dict[str, Any]:
+        """The output fields, solved to the same tolerance, but from a guess of them, such as an operator's prediction.
+
+        Raises:
+            InputError: the problem is linear: its direct solver takes one step from anywhere.
+            DivergedError: Newton's method does not converge from there.
+        """
+        raise InputError(f"{type(self).__name__} is solved directly, in one step; a guess saves nothing.")
 
     def export(self) -> Discretization:
         """The discretization that operators of this problem live in, with the weak form as ``disc.form("residual")``."""

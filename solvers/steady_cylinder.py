@@ -8,7 +8,7 @@ import numpy as np
 from ..fem.firedrake import firedrake
 from .cylinder_channel import DIAMETER, CylinderChannel
 from .navier_stokes import NEWTON_LU, newton, steady_residual
-from .problem import Problem
+from .problem import Problem, solve_or_explain
 
 
 class SteadyCylinderFlow(Problem):
@@ -50,7 +50,7 @@ class SteadyCylinderFlow(Problem):
         self._viscosity = fd.Constant(viscosity, name="viscosity")
         self.residual = steady_residual(self._z, self._viscosity)
         equation = fd.NonlinearVariationalProblem(self.residual, self._z, self.channel.conditions(self._g))
-        self._solver = fd.NonlinearVariationalSolver(equation, solver_parameters=NEWTON_LU)
+        self.nonlinear_solver = fd.NonlinearVariationalSolver(equation, solver_parameters=NEWTON_LU)
         self._directions = [self.channel.unit_velocity(i) for i in (0, 1)]
 
     def parabola(self, peak: float) -> Any:
@@ -62,9 +62,18 @@ class SteadyCylinderFlow(Problem):
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         self._g.assign(inputs["g"])
-        newton(self._solver, self._z, self._viscosity, "Navier-Stokes")
-        u, p = self._z.subfunctions
-        return {"u": u.copy(deepcopy=True), "p": p.copy(deepcopy=True)}
+        newton(self.nonlinear_solver, self._z, self._viscosity, "Navier-Stokes")
+        return self._outputs()
+
+    def solve_from(self, inputs: Mapping[str, Any], guess: Mapping[str, Any]) -> dict[str, Any]:
+        self._g.assign(inputs["g"])
+        for part, name in zip(self._z.subfunctions, self.outputs, strict=True):
+            part.assign(guess[name])
+        solve_or_explain(self.nonlinear_solver, "Navier-Stokes")
+        return self._outputs()
+
+    def _outputs(self) -> dict[str, Any]:
+        return {name: part.copy(deepcopy=True) for name, part in zip(self.outputs, self._z.subfunctions, strict=True)}
 
     def force_coefficients(self, outputs: Mapping[str, Any], mean_inflow: float) -> tuple[float, float]:
         """Drag and lift coefficients of a solution, 2F / (U² D) with the mean inflow velocity U.

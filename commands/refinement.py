@@ -1,0 +1,91 @@
+"""A prediction as the initial guess of its problem's reference solver: solved to tolerance, in fewer Newton iterations."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from ..configuration import build
+from ..errors import InputError
+from ..fem import Discretization, export
+from ..fem.firedrake import firedrake
+from .run import Run
+
+if TYPE_CHECKING:
+    from ..solvers import Problem
+
+log = logging.getLogger("thalweg")
+
+
+def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The solution of the run's problem for a batch of one, ``{name}_solved``, found from the prediction; the savings go to the log.
+
+    Raises:
+        InputError: the run is on grids, its problem is linear, or the prediction lacks an output.
+        FingerprintError: the problem's mesh is not that of the run.
+        DivergedError: Newton's method does not converge from the prediction.
+    """
+    disc = trained.discretization()
+    problem = build(OmegaConf.to_container(trained.config.problem, resolve=True))
+    if not isinstance(disc, Discretization) or problem.nonlinear_solver is None:
+        raise InputError(
+            "Only nonlinear problems on meshes are solved by Newton's method, which a prediction can begin; leave out refine=true."
+        )
+    if missing := [name for name in problem.outputs if name not in prediction]:
+        raise InputError(
+            f"The solver's guess needs {', '.join(problem.outputs)}; the operator does not predict {', '.join(missing)}."
+        )
+    export(problem.spaces).require_fingerprint(disc.fingerprint, str(trained.folder))
+    inputs = {name: function(problem, name, fields[name]) for name in problem.inputs}
+    guess = {name: function(problem, name, prediction[name]) for name in problem.outputs}
+    _, cold, cold_seconds = _counted(problem, lambda: problem.solve(inputs))
+    solution, warm, warm_seconds = _counted(problem, lambda: problem.solve_from(inputs, guess))
+    log.info(
+        "solved to tolerance from the prediction: %d Newton iterations, %.3g s; from rest: %d, %.3g s",
+        warm,
+        warm_seconds,
+        cold,
+        cold_seconds,
+    )
+    return {f"{name}_solved": dofs(solution[name]) for name in problem.outputs}
+
+
+def function(problem: "Problem", name: str, values: Tensor) -> Any:
+    """The first field of a batch as a Firedrake function of the problem's space."""
+    made: Any = firedrake().Function(problem.spaces[problem.fields[name]], name=name)
+    made.dat.data_wo[...] = values[0].double().cpu().numpy().reshape(made.dat.data_ro.shape)
+    return made
+
+
+def dofs(made: Any) -> Tensor:
+    """The dofs of a Firedrake function as a batch of one."""
+    return torch.from_numpy(np.array(made.dat.data_ro, dtype=np.float64).reshape(1, -1))
+
+
+def _counted(problem: "Problem", solve: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], int, float]:
+    """The solution, the Newton iterations and the seconds that it took."""
+    start = time.perf_counter()
+    with _newton_iterations(problem.nonlinear_solver) as count:
+        solution = solve()
+    return solution, count[0], time.perf_counter() - start
+
+
+@contextmanager
+def _newton_iterations(solver: Any) -> Iterator[list[int]]:
+    """Count the iterations of all solves in the block, those of continuation, too."""
+    count = [0]
+
+    def monitor(_: Any, iteration: int, __: float) -> None:
+        count[0] += iteration > 0
+
+    solver.snes.setMonitor(monitor)
+    try:
+        yield count
+    finally:
+        cast(Any, solver.snes).monitorCancel()
