@@ -61,10 +61,11 @@ def main() -> None:
 
 
 def _with_runs(arguments: list[str]) -> list[str]:
-    """``outputs/a outputs/b`` as ``runs=[outputs/a,outputs/b]``."""
-    before = ["", *arguments]
-    bare = [a for a, flag in zip(arguments, before, strict=False) if "=" not in a and a[0] != "-" and flag not in _TAKE_VALUES]
-    return [f"runs=[{','.join(bare)}]", *(a for a in arguments if a not in bare)] if bare else arguments
+    """``outputs/a outputs/b`` as ``runs=['outputs/a','outputs/b']``; a sweep's folders have = and commas in their names."""
+    pairs = list(zip(["", *arguments], arguments, strict=False))
+    bare = [a for flag, a in pairs if a[0] != "-" and flag not in _TAKE_VALUES and ("=" not in a or os.path.isdir(a))]  # noqa: PTH112
+    quoted = ",".join("'" + folder.replace("'", "\\'") + "'" for folder in bare)
+    return [f"runs=[{quoted}]", *(a for a in arguments if a not in bare)] if bare else arguments
 
 
 def _application(verb: str, failed: list[str]):

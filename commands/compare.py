@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +129,9 @@ def _grouped(runs: list[Run]) -> list[Entry]:
         nodes = OmegaConf.to_container(run.config, resolve=True)
         assert isinstance(nodes, dict)
         key = json.dumps({name: node for name, node in nodes.items() if name not in _REPEATS}, sort_keys=True)
-        groups.setdefault(key, Entry(run.folder.name, [])).folders.append(str(run.folder))
+        # Sweeps name their folders by what varies.
+        name = re.sub(r",?seed=\d+,?", "", run.folder.name) or run.folder.name
+        groups.setdefault(key, Entry(name, [])).folders.append(str(run.folder))
     return list(groups.values())
 
 

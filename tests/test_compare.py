@@ -24,11 +24,11 @@ from thalweg.visualization.tradeoff import plot_tradeoff
 @pytest.fixture(scope="module")
 def runs(trained: Path, dataset: Path) -> list[Path]:
     """One run repeated with another seed, and one of another operator."""
-    seeded, other = dataset / "seeded", dataset / "deeponet"
-    train.run(configuration("train", dataset, "seed=1", f"folder={seeded}"))
+    seeded, other = dataset / "sweep" / "operator=spon,seed=1", dataset / "deeponet"
+    train.run(configuration("train", dataset, "seed=1", f"folder='{seeded}'"))
     small = ["operator.processor.basis=8", "operator.processor.width=8", "training.loop.epochs=1"]
     train.run(configuration("train", dataset, "operator=deeponet", *small, f"folder={other}"))
-    return [trained, seeded, other]
+    return [seeded, trained, other]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def compared(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("comparison")
     levels = "solver=[{degree: 2}, {degree: 1}, {refinements: 0, degree: 1}]"
     config = configuration(
-        "compare", folder, f"runs=[{','.join(map(str, runs))}]", f"output={folder}", levels, "solver_samples=3", "device=cpu"
+        "compare", folder, *_with_runs([*map(str, runs), f"output={folder}", levels]), "solver_samples=3", "device=cpu"
     )
     return compare.run(config), folder
 
@@ -72,7 +72,7 @@ def test_table_and_numbers_are_saved(compared: tuple[dict, Path]):
     header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
     assert header[:3] == ["run", "relative_h1", "relative_l2"]
     assert {"num_parameters", "seconds_train", "seconds_per_sample"} <= set(header)
-    assert lines[2].startswith("| run (2 seeds) | ")
+    assert lines[2].startswith("| operator=spon (2 seeds) | ")
     assert " ± " in lines[2]
     assert len({line.count("|") for line in lines}) == 1
     picture = imread(folder / "compare.png")
@@ -90,20 +90,20 @@ def test_zero_and_infinite_errors_are_left_out_of_a_logarithmic_picture(tmp_path
 
 def test_runs_on_other_data_are_refused(runs: list[Path], dataset: Path, tmp_path: Path):
     other = tmp_path / "other"
-    shutil.copytree(runs[0], other)
+    shutil.copytree(runs[1], other)
     config = OmegaConf.load(other / "config.yaml")
     config.data.split.test = 5
     OmegaConf.save(config, other / "config.yaml")
     with pytest.raises(InputError, match="have 12 and 5 samples"):
-        compare.run(configuration("compare", tmp_path, f"runs=[{runs[0]},{other}]", f"output={tmp_path}"))
+        compare.run(configuration("compare", tmp_path, f"runs=[{runs[1]},{other}]", f"output={tmp_path}"))
     with pytest.raises(InputError, match="folders of different runs"):
-        compare.run(configuration("compare", tmp_path, f"runs=[{runs[0]},{runs[0]}]"))
+        compare.run(configuration("compare", tmp_path, f"runs=[{runs[1]},{runs[1]}]"))
     with pytest.raises(InputError, match="No run has a metric 'l7'; they have relative_h1"):
         compare.run(configuration("compare", tmp_path, f"runs={runs[2]}", "error=l7"))
 
 
 def test_folders_may_stand_without_a_key():
-    assert _with_runs(["a/b", "c", "split=valid", "--cfg", "job"]) == ["runs=[a/b,c]", "split=valid", "--cfg", "job"]
+    assert _with_runs(["a/b", "c", "split=valid", "--cfg", "job"]) == ["runs=['a/b','c']", "split=valid", "--cfg", "job"]
     assert _with_runs(["runs=[a]"]) == ["runs=[a]"]
 
 

@@ -25,8 +25,9 @@ def frequencies(modes: int, half: bool, device: torch.device) -> Tensor:
 def waves(points: int, modes: int, half: bool, like: Tensor) -> Waves:
     """cos and sin of 2π j k / points for all points j and kept wave numbers k."""
     jk = torch.arange(points, device=like.device)[:, None] * frequencies(modes, half, like.device)
-    angle = (jk % points).to(like.dtype) * (2 * math.pi / points)
-    return angle.cos(), angle.sin()
+    # Half precision is for the products, not for angles.
+    angle = (jk % points).to(torch.promote_types(like.dtype, torch.float32)) * (2 * math.pi / points)
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
 
 
 def contract(u: Tensor, matrix: Tensor, axis: int) -> Tensor:
