@@ -1,7 +1,6 @@
 """``thalweg generate``: make or extend a data set with a problem's reference solver."""
 
 import logging
-from contextlib import nullcontext
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,6 +18,8 @@ log = logging.getLogger("thalweg")
 
 
 def run(config: DictConfig) -> None:
+    if workers().rank:
+        log.setLevel(logging.WARNING)  # the first process speaks for all
     data = config.data
     wanted = config.num_samples if config.num_samples is not None else sum(data.split.values())
     if not isinstance(wanted, int) or wanted < 1:
@@ -35,7 +36,7 @@ def run(config: DictConfig) -> None:
         "preview": config.preview,
     }
     # Under mpiexec every process solves samples of its own, on meshes of its own.
-    with ensemble_member() if workers().size > 1 else nullcontext():
+    with ensemble_member():
         problem = build(resolved)
         if isinstance(problem, ProblemFamily):
             folder = generate_family(problem, data.folder, config.members, wanted, **options)

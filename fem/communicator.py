@@ -13,13 +13,14 @@ _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 def communicator() -> Any:
     """What problems pass as ``comm`` where they make a mesh, so that processes can solve different samples side by side."""
-    return _ensemble().comm if _alone.get() else firedrake().COMM_WORLD
+    world = firedrake().COMM_WORLD
+    return _ensemble().comm if _alone.get() and world.size > 1 else world
 
 
 @contextmanager
 def ensemble_member() -> Iterator[None]:
     """Within this block each process makes meshes of its own: it is a member, of one process, of a Firedrake ``Ensemble``."""
-    token = _alone.set(firedrake().COMM_WORLD.size > 1)
+    token = _alone.set(True)
     try:
         yield
     finally:
