@@ -308,6 +308,15 @@ def test_checkpointed_segments_give_the_same_gradients_with_less_memory(implicit
         torch.testing.assert_close(plain, checkpointed)
 
 
+def test_a_step_without_obstacles_is_one_graph():
+    flow = StaggeredFlow((8, 6), viscosity=0.05, sides=BOXES["channel"], dtype=f64)
+    state, step = flow.start(flow.project(flow.at_rest(2))), flow.step(0.02)
+    torch.compiler.reset()
+    compiled = torch.compile(step, backend="eager", fullgraph=True, dynamic=False)
+    for w, expected in zip(compiled(state), step(state), strict=True):
+        torch.testing.assert_close(w, expected)
+
+
 def test_frames_at_given_times_are_those_of_equal_intervals():
     flow = StaggeredFlow((8, 6), viscosity=0.05, sides=BOXES["cavity"], dtype=f64)
     u, _ = flow.solve(flow.at_rest(), 0.1, 5, dt=0.02)

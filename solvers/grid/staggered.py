@@ -177,7 +177,9 @@ class StaggeredFlow:
         return self._scheme.start(self, velocity, force)
 
     def step(self, dt: float) -> ExplicitStep | ImplicitViscosityStep:
-        """The step of length ``dt``, for those who couple something else to the flow.
+        """The step of length ``dt`` from :meth:`start`'s states, for those who couple something else to the flow, or compile it.
+
+        Without obstacles it is one graph: ``torch.compile(flow.step(dt), dynamic=False)`` saves a third of the time or more.
 
         Raises:
             DivergedError: explicit viscosity is not stable with it.
