@@ -20,7 +20,7 @@ class CylinderFlow(Problem):
 
     Inputs are the inflow velocity ``g``, whose size is also the Reynolds number, and the velocity ``u0`` at t = 0, which need not be
     free of divergence: the first step projects it. Outputs are frames of the velocity ``u`` (quadratic) and the pressure ``p`` (linear)
-    at ``times``. With Reynolds numbers Ū D/ν above about 50, vortices are shed after some seconds; ``spin_up`` is the time before the first
+    at ``times``. With Reynolds numbers Ū D/ν above about 50, vortices are shed, fully after about 4 s; ``spin_up`` is the time of the first
     frame. Random inflows are those of :class:`SteadyCylinderFlow`; random initial velocities are vortices in the wake, which choose the
     phase of the shedding and bring it forward.
 
@@ -51,7 +51,7 @@ class CylinderFlow(Problem):
         mesh: str = "cylinder_channel.msh",
         viscosity: float = 1e-3,
         peak: tuple[float, float] = (1.0, 1.5),
-        spin_up: float = 3.0,
+        spin_up: float = 4.0,
         duration: float = 1.0,
         frames: int = 51,
         dt: float = 5e-4,
