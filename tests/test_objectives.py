@@ -8,11 +8,23 @@ from torch import Tensor
 
 from heat import GRID, Linear, advance, operator, trainer, trajectories
 from thalweg import training
+from thalweg.configuration import build
 from thalweg.data import TimeWindows
 from thalweg.errors import InputError
-from thalweg.fem import RieszMap
+from thalweg.fem import compile_form, export
 from thalweg.operators import Operator
-from thalweg.training import FormResidual, Mixed, Objective, Pool, RelativeNorm, Rollout, SchemeResidual, WeightedSum, rollout
+from thalweg.training import (
+    FormEnergy,
+    FormResidual,
+    Mixed,
+    Objective,
+    Pool,
+    RelativeNorm,
+    Rollout,
+    SchemeResidual,
+    WeightedSum,
+    rollout,
+)
 
 L2 = RelativeNorm(GRID, "u", "L2")
 
@@ -235,8 +247,9 @@ def test_minimising_a_compiled_residual_solves_the_equation(dataset: Path):
     tags = [tag for tag in disc["V"].tags if tag != "on_boundary"]
     free = torch.ones(disc["V"].num_dofs, dtype=torch.float64)
     free[disc["V"].boundary_dofs(tags)] = 0
-    riesz = RieszMap(disc.hierarchy("V", "V1", "V2"), ("stiffness",), tags, cycles=3)
-    loss = FormResidual(disc.form("residual"), riesz)
+    riesz = {"hierarchy": {"_hierarchy_": ["V", "V1", "V2"]}, "matrices": ["stiffness"], "dirichlet": tags, "cycles": 3}
+    configured = {"residual": {"_form_": "residual"}, "riesz": {"_target_": "thalweg.fem.RieszMap"} | riesz}
+    loss = build({"_target_": "thalweg.training.FormResidual"} | configured, disc)
     del batch["u"]  # the residual needs no solution
     solution = Dofs(batch["g"], free)
     objective, optimizer = Objective(loss), torch.optim.LBFGS(solution.parameters(), max_iter=120, line_search_fn="strong_wolfe")
@@ -248,6 +261,30 @@ def test_minimising_a_compiled_residual_solves_the_equation(dataset: Path):
         return value
 
     optimizer.step(closure)
+    with pytest.raises(InputError, match="needs 'f', but there are only 'g', 'u'"):
+        loss({"u": batch["g"]}, {"g": batch["g"]})
     u = data.batch([0])["u"]
     error = disc["V"].norm(solution(batch)["u"] - u, "H1") / disc["V"].norm(u, "H1")
     assert error < 1e-3
+
+
+def test_the_energy_of_a_prediction_is_firedrakes():
+    from thalweg.fem.firedrake import firedrake
+
+    fd = firedrake()
+    V = fd.FunctionSpace(fd.UnitSquareMesh(3, 3), "CG", 1)
+    x, y = fd.SpatialCoordinate(V.mesh())
+    u, f = fd.Function(V, name="u").interpolate(x * x + y), fd.Function(V, name="f").interpolate(1 + x * y)
+    k = fd.Constant(2.0, name="k")
+    energy = (k / 2 * fd.inner(fd.grad(u), fd.grad(u)) - f * u) * fd.dx
+    disc = export({"V": V}, dtype=torch.float64)
+    form = compile_form(energy, disc)
+    loss = FormEnergy(form, {"f": "source", "k": 2.0})
+    prediction, fields = {"u": torch.tensor(u.dat.data_ro)[None]}, {"source": torch.tensor(f.dat.data_ro)[None]}
+    torch.testing.assert_close(loss(prediction, fields), torch.tensor(fd.assemble(energy), dtype=torch.float64))
+    with pytest.raises(InputError, match="no argument 'kappa'; it depends on"):
+        FormEnergy(form, {"kappa": 1.0})
+    with pytest.raises(InputError, match="Use FormResidual"):
+        FormEnergy(compile_form(fd.derivative(energy, u), disc))
+    with pytest.raises(InputError, match="this one is a functional"):
+        FormResidual(form, torch.nn.Identity())
