@@ -75,6 +75,14 @@ class Discretization(nn.Module):
         pairs = zip(names[1:], names, strict=False)
         return Hierarchy([self[name] for name in names], [self.transfer(coarse, fine) for coarse, fine in pairs])
 
+    def hierarchy_below(self, name: str) -> Hierarchy:
+        """The hierarchy from this space down: the largest coarser space with a transfer to it, and so on."""
+        self[name]
+        coarser, names = self._coarser(), [name]
+        while names[-1] in coarser:
+            names.append(coarser[names[-1]])
+        return self.hierarchy(*names)
+
     def _matrix(self, kind: str, source: str, target: str) -> SparseMatrix:
         return _get(getattr(self, kind + "s"), f"{source}->{target}", SparseMatrix, kind, f"{kind}s=[({source!r}, {target!r})]")
 
@@ -119,23 +127,25 @@ class Discretization(nn.Module):
             kind: ", ".join(getattr(self, kind)) for kind in ("transfers", "derivatives", "products", "observations", "forms")
         }
         lines.extend(f"  {kind}: {names}" for kind, names in parts.items() if names)
-        lines.extend("  " + repr(self.hierarchy(*chain)).replace("\n", "\n  ") for chain in self._chains())
+        lines.extend("  " + repr(chain).replace("\n", "\n  ") for chain in self._chains())
         return "\n".join(lines)
 
-    def _chains(self) -> list[list[str]]:
-        """The hierarchies that the transfers make up: from each finest space down the largest coarser one, and on."""
+    def _chains(self) -> list[Hierarchy]:
+        """The hierarchies that the transfers make up, each from a space that is in none of the others."""
+        coarser = self._coarser()
+        return [self.hierarchy_below(finest) for finest in sorted(set(coarser) - {source for source, _ in self._upward()})]
+
+    def _upward(self) -> list[Pair]:
+        """Transfers from a space into one with more dofs."""
+        pairs = [(source, target) for source, target in (key.split("->") for key in self.transfers)]
+        return [(source, target) for source, target in pairs if self[source].num_dofs < self[target].num_dofs]
+
+    def _coarser(self) -> dict[str, str]:
+        """For each space, the largest of the coarser ones that lead into it."""
         into: dict[str, list[str]] = {}
-        for source, target in (key.split("->") for key in self.transfers):
-            if self[source].num_dofs < self[target].num_dofs:
-                into.setdefault(target, []).append(source)
-        coarser = {target: max(sources, key=lambda name: self[name].num_dofs) for target, sources in into.items()}
-        chains = []
-        for finest in sorted(set(coarser) - {source for sources in into.values() for source in sources}):
-            chain = [finest]
-            while chain[-1] in coarser:
-                chain.append(coarser[chain[-1]])
-            chains.append(chain)
-        return chains
+        for source, target in self._upward():
+            into.setdefault(target, []).append(source)
+        return {target: max(sources, key=lambda name: self[name].num_dofs) for target, sources in into.items()}
 
 
 def _by_arrow(matrices: Mapping[Pair, SparseMatrix] | None) -> nn.ModuleDict:

@@ -176,3 +176,19 @@ def test_points_outside_are_listed():
     for points in ([[0.5]], [0.5, 0.5], [[np.nan, 0.5]], np.zeros((0, 2))):
         with pytest.raises(InputError, match="must be finite and have shape"):
             fem.point_evaluation(V, points)
+
+
+def test_the_hierarchy_below_a_space_goes_through_the_largest_coarser_spaces():
+    meshes = hierarchy("triangle")
+    spaces = {f"V{i}": space(meshes[2 - i], "CG", 1) for i in range(3)} | {"P": space(meshes[2], "CG", 2)}
+    disc = fem.export(spaces, [("V2", "V0"), ("V0", "P"), ("V1", "V0"), ("V2", "V1"), ("P", "V0")])
+
+    def names(top: str) -> list[str]:
+        levels = disc.hierarchy_below(top)
+        return [levels[l].name for l in range(len(levels))]
+
+    assert names("P") == ["P", "V0", "V1", "V2"]
+    assert names("V1") == ["V1", "V2"]
+    assert names("V2") == ["V2"]
+    with pytest.raises(InputError, match="'U' is not in this discretization"):
+        disc.hierarchy_below("U")
