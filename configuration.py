@@ -27,10 +27,10 @@ _REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
 def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
     """Make what a configuration describes: ``{"_target_": "thalweg.operators.SPON", "encoder": {...}, ...}``.
 
-    ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the call
-    is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}`` (or ``{"_hierarchy_": "V"}`` with
-    all coarser spaces), ``{"_transfer_": ["Q", "V"]}``, and likewise ``_derivative_``, ``_product_``, ``_observation_`` and ``_form_``, stand
-    for parts of the discretization.
+    ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the
+    call is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}`` (``{"_hierarchy_": "V"}``
+    for all levels below V), ``{"_transfer_": ["Q", "V"]}``, and likewise ``_derivative_``, ``_product_``, ``_observation_`` and
+    ``_form_``, stand for parts of the discretization.
 
     Raises:
         InputError: the target does not exist or does not take these arguments, or a reference names nothing.
