@@ -128,7 +128,10 @@ def stagger_row(factors: tuple[int, int, int], arguments: argparse.Namespace, de
     torch.manual_seed(0)
     operator = NeuralStagger(NETWORKS[arguments.network], Decomposition(space, s_t), {"w": 1}).to(device).eval()
     steps, interval = arguments.frames // s_t, arguments.frames * arguments.dt
-    solver: nn.Module = operator.coarse_solver().to(memory_format=torch.channels_last).eval()
+    solver: nn.Module = operator.coarse_solver().eval()
+    for parameter in solver.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
     if arguments.compile:
         solver.advance = torch.compile(solver.advance, mode=None if arguments.compile == "default" else arguments.compile)
     coarse = [n // s for n, s in zip((arguments.grid,) * 2, space, strict=True)]
