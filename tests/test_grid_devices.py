@@ -9,11 +9,13 @@ from thalweg.solvers.grid import (
     NeumannField,
     Outflow,
     PeriodicField,
+    Smoke,
     StaggeredFlow,
     VorticityEquation,
     Wall,
     diagonal_forcing,
     multiscale_trigonometric,
+    rigid_motion,
     threshold,
 )
 
@@ -50,15 +52,39 @@ def test_darcy_and_its_gradient():
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-10, rtol=1e-8)
 
 
-def test_flow_around_an_obstacle():
-    solid = torch.zeros(16, 12, dtype=torch.bool)
-    solid[4:7, 5:8] = True
+@pytest.mark.parametrize("implicit", [False, True])
+def test_flow_around_obstacles_of_each_sample(implicit):
+    solid = torch.zeros(2, 16, 12, dtype=torch.bool)
+    solid[0, 4:7, 5:8] = solid[1, 6:9, 3:7] = True
     sides = {"x0": Wall(normal=torch.ones(12)), "x1": Outflow(), "y0": Wall(), "y1": Wall()}
+    motion = rigid_motion((16, 12), (1.0, 1.0), centre=(0.4, 0.5), angular_velocity=1.0)
     results = []
     for device in ("cpu", "cuda"):
         flow = StaggeredFlow(
-            (16, 12), viscosity=0.05, sides=sides, solid=solid.to(device), tolerance=1e-12, dtype=f64, device=device
+            (16, 12),
+            viscosity=0.05,
+            sides=sides,
+            solid=solid,
+            solid_velocity=motion,
+            implicit_viscosity=implicit,
+            tolerance=1e-12,
+            dtype=f64,
+            device=device,
         )
-        results.append(flow.solve(flow.at_rest(2), 0.1, 1, dt=0.02))
+        end = flow.solve(flow.at_rest(), 0.1, 1, dt=0.01)
+        results.append((*end, flow.force_on(tuple(w[:, 1] for w in end))))
     for cpu, gpu in zip(*results, strict=True):
-        torch.testing.assert_close(gpu.cpu(), cpu, atol=1e-9, rtol=0)
+        torch.testing.assert_close(gpu.cpu(), cpu, atol=1e-8, rtol=0)
+
+
+def test_smoke_in_three_dimensions():
+    c = torch.zeros(1, 1, 8, 6, 10, dtype=f64)
+    c[..., 2:5, 2:4, 1:4] = 1
+    results = []
+    for device in ("cpu", "cuda"):
+        flow = StaggeredFlow((8, 6, 10), viscosity=0.01, sides={"z0": Wall(), "z1": Wall()}, dtype=f64, device=device)
+        smoke = Smoke(flow, diffusivity=1e-3, buoyancy=(0.0, 0.0, 2.0))
+        velocity, c_end = smoke.solve(flow.at_rest(), c.to(device), 0.2, 2, dt=0.02)
+        results.append((*velocity, c_end))
+    for cpu, gpu in zip(*results, strict=True):
+        torch.testing.assert_close(gpu.cpu(), cpu, atol=1e-10, rtol=0)
