@@ -12,4 +12,4 @@ def network_points(space: Space | Grid) -> Tensor:
     x = space.points if isinstance(space, Space) else space.coordinates(torch.float64).flatten(1).T
     x = x.double()
     low, high = x.min(0).values, x.max(0).values
-    return ((x - low) / (high - low).max()).float()
+    return ((x - low) / (high - low).max()).float().contiguous()
