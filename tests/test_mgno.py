@@ -87,8 +87,10 @@ def test_the_published_network_is_its_formulas(shape: tuple[int, int], post: int
     assert operator.skips is not None
     for cycle, skip in zip(operator.cycles, operator.skips, strict=True):
         assert isinstance(cycle, PublishedCycle)
-        u = F.gelu(transcribed_cycle(cycle, u, post) + F.conv2d(u, skip.weight, skip.bias))
-    torch.testing.assert_close(operator({"a": a})["u"], F.conv2d(u, operator.head.weight), rtol=1e-12, atol=1e-13)
+        u = F.gelu(transcribed_cycle(cycle, u, post) + F.conv2d(u, skip.weight[..., None, None], skip.bias))
+    torch.testing.assert_close(
+        operator({"a": a})["u"], F.conv2d(u, operator.head.weight[..., None, None]), rtol=1e-12, atol=1e-13
+    )
 
 
 def contraction(levels: Levels, cycle: Cycle, A: Callable, coefficient=None, mean_free: bool = False) -> float:

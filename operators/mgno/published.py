@@ -84,6 +84,13 @@ class PublishedCycle(nn.Module):
         return u
 
 
+class Pointwise(nn.Linear):
+    """A 1x1 convolution, as a matrix product over channels-last memory: torch's convolutions would change the layout for it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
 class Step(nn.Module):
     """u ← u + S(f − Au), from u = 0 if ``first``."""
 
@@ -159,12 +166,12 @@ class PublishedMgNO(Operator):
             return PublishedCycle(in_channels, out_channels, shape, smoothing, padding, bias, normalize == "cycle", growing)
 
         self.cycles = nn.ModuleList(cycle(c, channels) for c in widths[:-1])
-        self.skips = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in widths[:-1]) if skip else None
+        self.skips = nn.ModuleList(Pointwise(c, channels) for c in widths[:-1]) if skip else None
         self.norms = nn.ModuleList(
             nn.LayerNorm([channels, *grid.shape]) if normalize == "layer" else nn.Identity() for _ in range(layers)
         )
         out = self.fields.out_channels
-        self.head = cycle(channels, out) if head == "cycle" else nn.Conv2d(channels, out, 1, bias=False)
+        self.head = cycle(channels, out) if head == "cycle" else Pointwise(channels, out, bias=False)
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.contiguous(memory_format=torch.channels_last)
@@ -173,9 +180,8 @@ class PublishedMgNO(Operator):
         u0 = self.fields.join(fields, self.grid.shape)
         u = self.input_scale(u0).contiguous(memory_format=torch.channels_last)
         for i, (cycle, norm) in enumerate(zip(self.cycles, self.norms, strict=True)):
-            Lu = None if self.skips is None else self.skips[i](u)
-            u = cycle(u)
-            u = nn.functional.gelu(norm(u if Lu is None else Lu.add_(u)))
+            Wu = cycle(u)
+            u = nn.functional.gelu(norm(Wu if self.skips is None else Wu + self.skips[i](u)))
         u = self.output_scale.inverse(self.head(u))
         return self.fields.split(u0 + u if self.increment else u)
 
