@@ -31,6 +31,8 @@ from thalweg.operators.baselines import (
     Transolver,
     UNet,
 )
+from thalweg.operators.baselines.factorized_fno import FactorizedLayer
+from thalweg.operators.baselines.fourier import waves
 from thalweg.operators.baselines.meshgraphnet import dof_graph
 
 GRID = Grid((16, 12), (1.0, 1.0))
@@ -141,6 +143,21 @@ def test_the_convolution_does_not_depend_on_the_resolution():
     torch.testing.assert_close(coarse, fine[..., ::2, ::2], rtol=0, atol=1e-14)
     # Grids that resolve fewer modes than the weights have.
     assert layer(field(6)).shape == (1, 1, 6, 6)
+
+
+def test_a_factorised_layer_multiplies_the_coefficients_of_each_axis():
+    layer = FactorizedLayer(2, (3, 4), factor=2).double()
+    h = torch.randn(3, 2, 9, 7, dtype=torch.float64)
+    total = torch.zeros_like(h)
+    for axis, weight, equation in zip((2, 3), layer.weights, ("bixy,iox->boxy", "bixy,ioy->boxy"), strict=True):
+        spectrum = torch.fft.rfft(h, dim=axis)
+        modes = weight.shape[-1]
+        changed = torch.zeros_like(spectrum)
+        W = torch.complex(*weight.detach().unbind())
+        changed.narrow(axis, 0, modes).copy_(torch.einsum(equation, spectrum.narrow(axis, 0, modes), W))
+        total += torch.fft.irfft(changed, n=h.shape[axis], dim=axis)
+    axes = [waves(n, m, True, h) for n, m in ((9, 3), (7, 4))]
+    torch.testing.assert_close(layer(h, axes), h + layer.feedforward(total), rtol=0, atol=1e-12)
 
 
 def test_padding_continues_the_lifted_field_by_zeros():
