@@ -51,11 +51,9 @@ def error_against_cost(
     rows = []
     for count in counts or [*(2**i for i in range(total.bit_length()) if 2**i < total), total]:
         chosen = [i * total // count for i in range(count)]
-        start = time.perf_counter()
+        start = _now(reference)
         parts = operator.coarse_rollout(fields, steps, chosen, range(s_t))[name][:, :, :, -1]
-        if parts.is_cuda:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
+        seconds = _now(parts) - start
         parts = parts.movedim(1, 2)  # (sub-grids, batch, s_t, channel, X, Y)
         truth = decomposition.split(reference)[chosen]
         row: dict[str, Any] = {"sub_grids": count, "subtasks": count * s_t, "seconds": seconds}
@@ -69,6 +67,13 @@ def error_against_cost(
         row["full_error"] = _relative(full, reference)
         rows.append(row)
     return rows
+
+
+def _now(u: Tensor) -> float:
+    """Seconds on a clock that has waited for the tensor's device."""
+    if u.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def _relative(u: Tensor, v: Tensor) -> float:
