@@ -124,7 +124,7 @@ def test_a_time_step_that_newton_cannot_make_is_halved(monkeypatch: pytest.Monke
     halved = problem.solve({"u0": sine_wave(problem)})["u"][-1]
     assert steps[:3] == [0.5, 0.25, 0.125]
     monkeypatch.undo()
-    quarter = WAVE(16, time_step=0.125)
+    quarter = WAVE(16, time_step=0.125, damped_steps=0)
     wanted = quarter.solve({"u0": sine_wave(quarter)})["u"][-1]
     assert np.allclose(halved.dat.data_ro, wanted.dat.data_ro, atol=1e-9)
     assert float(problem._dt) == 0.5
