@@ -414,8 +414,9 @@ def test_frames_of_problems_are_held_where_they_are_not_free(name):
     inputs = problem.random_inputs(3, range(2))
     inputs = {name: values.to(f64) for name, values in inputs.items()}
     problem.dtype = f64
-    psi = problem.solve(inputs)["psi"]
-    assert psi.shape == (2, 3, 1, *problem.grid.shape)
+    fields = problem.solve(inputs)
+    psi = fields["psi"]
+    assert all(u.shape == (2, 3, 1, *problem.grid.shape) and bool((u.abs() > 0).any()) for u in fields.values())
     held = inputs["free"][:, None].expand_as(psi) == 0
     changes = (psi - psi[:, :1]).abs()
     assert changes[held].max() < 1e-12 < changes[~held].max()

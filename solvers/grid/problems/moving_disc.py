@@ -19,7 +19,7 @@ class MovingDisc(GridProblem):
     """Flow through a channel of height 1 past a disc that starts to move when the stored frames end.
 
     All fields are at the vertices, ``(batch, channel, nx + 1, ny + 1)``; those of cells repeat the last cells there. The state is the
-    stream function ``psi``, exact on the inflow and the walls where the input ``free`` is 0, and the pressure ``p``, at first zero.
+    stream function ``psi``, exact on the inflow and the walls where the input ``free`` is 0, and the pressure ``p``.
     Inputs are ``solid``, 1 in the disc, its velocity ``wall_velocity`` of two channels, and ``disc`` with its centre, radius and
     velocity to come in five channels, all constant over the grid. Frames are those of the solver around the disc at rest.
     :meth:`advance` moves the disc, once a step of an operator, and turns it back when its centre is a diameter from the walls.
@@ -92,8 +92,8 @@ class MovingDisc(GridProblem):
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # The solver has one set of obstacles, so each sample has a solver of its own.
-        psi = torch.cat([self._start_up(solid[0, :-1, :-1] > 0.5) for solid in inputs["solid"]])
-        return {"psi": psi, "p": torch.zeros_like(psi)}
+        started = [self._start_up(solid[0, :-1, :-1] > 0.5) for solid in inputs["solid"]]
+        return dict(zip(("psi", "p"), map(torch.cat, zip(*started, strict=True)), strict=True))
 
     def stored(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: inputs[name] for name in ("free", "solid", "wall_velocity", "disc")}
@@ -112,8 +112,11 @@ class MovingDisc(GridProblem):
         inside = (cells - disc[:, :2, :-1, :-1]).square().sum(1, keepdim=True) < disc[:, 2:3, :-1, :-1].square()
         return torch.nn.functional.pad(inside.to(disc.dtype), (0, 1, 0, 1), mode="replicate")
 
-    def _start_up(self, solid: Tensor) -> Tensor:
+    def _start_up(self, solid: Tensor) -> tuple[Tensor, Tensor]:
+        """Stream function and pressure of the frames, ``(1, time, 1, nx + 1, ny + 1)`` each."""
         flow = self.flow(solid)
         started = tuple(w[:, -1] for w in flow.solve(flow.at_rest(), self.start, 1, dt=self.dt))
         velocity = flow.solve(started, self.interval, self.frames, dt=self.dt)
-        return potential_of(velocity, flow.spacings, (False, False))[0]
+        p = flow.pressure(tuple(w[0] for w in velocity))
+        p = torch.nn.functional.pad(p, (0, 1, 0, 1), mode="replicate")
+        return potential_of(velocity, flow.spacings, (False, False))[0], p[None]
