@@ -93,7 +93,7 @@ def test_gradients_through_a_staggered_flow_pass_the_taylor_test():
 
 
 def test_stokes_boundary_control_finds_the_known_optimum():
-    result = example("stokes_boundary_control")["main"](cells=6)
+    result = example("stokes_boundary_control")["main"](cells=4)
     assert result["distance"] < 0.01
     assert result["controlled"] < 0.99 * result["uncontrolled"]
 
