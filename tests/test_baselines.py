@@ -33,7 +33,7 @@ from thalweg.operators.baselines import (
 )
 from thalweg.operators.baselines.factorized_fno import FactorizedLayer
 from thalweg.operators.baselines.fourier import waves
-from thalweg.operators.baselines.meshgraphnet import dof_graph
+from thalweg.operators.graph import DofGraph
 
 GRID = Grid((16, 12), (1.0, 1.0))
 
@@ -227,7 +227,8 @@ def test_what_a_grid_represents_passes_through_it_unchanged(disc: fem.Discretiza
 
 @pytest.mark.parametrize("name", ["V", "W"])
 def test_edges_of_the_graph_are_the_couplings_of_the_mass_matrix(name: str, disc: fem.Discretization):
-    senders, receivers = dof_graph(disc[name])
+    graph = DofGraph(disc[name])
+    senders, receivers = graph.source, graph.target
     mass = disc[name].mass.to_scipy().tocoo()
     coupled = {(int(i), int(j)) for i, j in zip(mass.row, mass.col, strict=True) if i != j}
     assert coupled == set(zip(senders.tolist(), receivers.tolist(), strict=True))

@@ -10,14 +10,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...fem import Space, SparseMatrix
 from ...fem.space import WHOLE_BOUNDARY
-
-
-def dof_graph(space: Space) -> tuple[Tensor, Tensor]:
-    """Senders and receivers of all edges, ``(edges,)`` each, sorted by receiver: pairs of different nodes that share a cell."""
-    cells = space.cell_nodes.cpu().numpy()
-    pairs = np.stack(np.broadcast_arrays(cells[:, :, None], cells[:, None, :]), axis=-1).reshape(-1, 2)
-    receivers, senders = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).T
-    return torch.from_numpy(senders.copy()), torch.from_numpy(receivers.copy())
+from ..graph import DofGraph
 
 
 def mlp(sizes: list[int], normalise: bool = True) -> nn.Sequential:
@@ -66,21 +59,19 @@ class Graph(nn.Module):
 
     def __init__(self, space: Space):
         super().__init__()
-        senders, receivers = dof_graph(space)
-        x = space.points.double().cpu()
-        relative = x[senders] - x[receivers]
-        length = relative.norm(dim=-1, keepdim=True)
+        graph = DofGraph(space)
         kinds = torch.zeros(space.num_nodes, 1 + len(space.tags))
         for i, tag in enumerate(space.tags, start=1):
             kinds[space.boundary_nodes(tag).cpu(), i] = 1
         kinds[:, 0] = 1
         kinds[space.boundary_nodes(WHOLE_BOUNDARY).cpu(), 0] = 0
-        ones = np.ones(len(receivers))
-        sums = scipy.sparse.csr_matrix((ones, (receivers.numpy(), np.arange(len(ones)))), shape=(space.num_nodes, len(ones)))
+        edges = np.arange(graph.num_edges)
+        shape = (space.num_nodes, graph.num_edges)
+        sums = scipy.sparse.csr_matrix((np.ones(graph.num_edges), (graph.target.cpu().numpy(), edges)), shape=shape)
         self.incidence = SparseMatrix(sums)
-        self.register_buffer("senders", senders, persistent=False)
-        self.register_buffer("receivers", receivers, persistent=False)
-        self.register_buffer("edges", (torch.cat([relative, length], dim=-1) / length.mean()).float(), persistent=False)
+        self.register_buffer("senders", graph.source, persistent=False)
+        self.register_buffer("receivers", graph.target, persistent=False)
+        self.register_buffer("edges", graph.features.float(), persistent=False)
         self.register_buffer("nodes", kinds, persistent=False)
 
 
