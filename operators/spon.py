@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..fem import Space
 from .decoders import Decoder
 from .encoders import Encoder, Fields
 from .operator import Operator
@@ -45,11 +46,25 @@ class SPON(Operator):
     def set_scales(self, fields: Fields) -> None:
         """Take the root mean square of each channel from sample fields, inputs and outputs, ``(samples, dofs)``.
 
-        Components of one vector field share a scale, so that rotations of the frame commute with it.
+        Trajectories, ``(samples, time, dofs)``, count by their frames. Components of one vector field share a scale, so that rotations
+        of the frame commute with it.
         """
+        fields = self._instants(fields)
         channels = self.encoder(fields)
         self.input_scale.copy_(_root_mean_square(channels, dim=(0, 2)))
         self.output_scale.copy_(self.decoder.channel_scales(fields))
+
+    def _instants(self, fields: Fields) -> Fields:
+        """Every frame of trajectories as a sample of its own, with the constant fields of its trajectory."""
+        sizes = {space.num_dofs for space in self.modules() if isinstance(space, Space)}
+        moving = {name for name, values in fields.items() if values.ndim == 3 and values.shape[-1] in sizes}
+        if not moving:
+            return fields
+        frames = max(fields[name].shape[1] for name in moving)
+        return {
+            name: (values if name in moving else values.unsqueeze(1).expand(-1, frames, *values.shape[1:])).flatten(0, 1)
+            for name, values in fields.items()
+        }
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         hidden = self.processor(self.encoder(fields) / self.input_scale)

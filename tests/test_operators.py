@@ -159,3 +159,21 @@ def test_parts_that_do_not_fit_are_refused(disc: fem.Discretization):
         encoder({"f": torch.zeros(1, 7)})
     with pytest.raises(InputError, match="'9'"):
         DirichletDecoder(V, "u", tags="9")
+
+
+def test_scales_of_trajectories_are_those_of_their_frames():
+    import firedrake as fd
+
+    from thalweg.fem import export
+    from thalweg.operators import DirichletDecoder, InterpolationEncoder, PointwiseProcessor
+
+    V = export({"V": fd.FunctionSpace(fd.UnitSquareMesh(3, 3), "CG", 1)})["V"].float()
+    spons = [
+        SPON(InterpolationEncoder(V, {"u": None, "f": None}), PointwiseProcessor(2, 1), DirichletDecoder(V, "u"))
+        for _ in range(2)
+    ]
+    u, f = torch.randn(4, 5, V.num_dofs), 3 * torch.randn(4, V.num_dofs)
+    spons[0].set_scales({"u": u, "f": f})
+    spons[1].set_scales({"u": u.flatten(0, 1), "f": f.repeat_interleave(5, 0)})
+    assert torch.equal(spons[0].input_scale, spons[1].input_scale)
+    assert torch.equal(spons[0].output_scale, spons[1].output_scale)
