@@ -10,7 +10,7 @@ run: install
 	$(BIN)/thalweg predict run=outputs/quickstart
 	$(BIN)/thalweg plot run=outputs/quickstart
 
-test: install lint
+test: install lint docs
 	$(BIN)/pytest
 
 lint: install
