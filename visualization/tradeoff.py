@@ -66,9 +66,9 @@ def plot_tradeoff(
 
 
 def _number(ax: Axes) -> None:
-    """Readable numbers on short logarithmic axes: 1, 2, 5 in each decade."""
+    """Readable numbers on short logarithmic axes: 1, 2, 5 in each decade, and more of them on less than one."""
     for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         axis.set_minor_formatter(NullFormatter())
         if high < 200 * low:
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
             axis.set_major_formatter("{x:g}")
