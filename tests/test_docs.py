@@ -60,3 +60,12 @@ def test_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert torch.equal(again["c"], names["dataset"].fields["c"])
     normalised = names["normalise"](names["train"].fields)
     assert abs(names["V"].inner(normalised["u"], torch.ones(121).expand(15, -1)).mean()) < 1e-4
+
+
+def test_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(program(DOCS / "control.md"), "control.md", "exec"), names)
+    assert abs(names["rates"] - 2).max() < 1e-2
+    assert abs(names["found"].controls["strength"] - [2, -1]).max() < 1e-4
+    assert (tmp_path / "sources/controls.npz").exists()
