@@ -17,7 +17,21 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
 
 #: Imported only where the user asked for what needs them, with an error that names the install command.
-OPTIONAL = {"firedrake", "pyop2", "finat", "tsfc", "gem", "ufl", "FIAT", "petsc4py", "mpi4py", "gmsh", "loopy", "pyadjoint", "onnxscript"}
+OPTIONAL = {
+    "firedrake",
+    "pyop2",
+    "finat",
+    "tsfc",
+    "gem",
+    "ufl",
+    "FIAT",
+    "petsc4py",
+    "mpi4py",
+    "gmsh",
+    "loopy",
+    "pyadjoint",
+    "onnxscript",
+}
 
 IMPORT_ALL = """
 import importlib, pathlib, pkgutil, sys
