@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.optimize
@@ -155,7 +155,7 @@ class _Record:
                 }
             )
             with atomic(self.folder / CONTROLS) as partial_file, partial_file.open("wb") as file:
-                np.savez(file, **_named(self.functional.controls.unpack(x)))
+                np.savez(file, **cast(dict[str, Any], self.functional.controls.unpack(x)))
         return self.iterations
 
     def minimum(self, x: np.ndarray, value: float, converged: bool, message: str) -> Minimum:
@@ -175,7 +175,3 @@ class _Record:
             raise FileError(f"{self.folder} holds no optimisation to resume ({error}). Start it without resume.") from error
         self.iterations = rows[-1]["step"] if rows else 0
         return values
-
-
-def _named(values: dict[str, np.ndarray]) -> dict[str, Any]:
-    return dict(values)
