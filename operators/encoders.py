@@ -216,14 +216,14 @@ class GeometryEncoder(Encoder):
 
 
 class JointEncoder(Encoder):
-    """The channels of several encoders of one space, one after the other."""
+    """The channels of several encoders at the same nodes, one after the other: of one space, or of a space and vectors of its functions."""
 
     def __init__(self, encoders: Sequence[Encoder]):
         super().__init__()
-        if len({id(encoder.space) for encoder in encoders}) != 1:
+        if len({nodes_of(encoder.space) for encoder in encoders}) != 1:
             raise InputError(
-                "The encoders of a JointEncoder must share one space; they have "
-                + ", ".join(repr(encoder.space.name) for encoder in encoders)
+                "The encoders of a JointEncoder must share the nodes of one element; they have "
+                + ", ".join(f"{encoder.space.name!r} ({encoder.space.element})" for encoder in encoders)
                 + "."
             )
         self.encoders = nn.ModuleList(encoders)
@@ -232,3 +232,8 @@ class JointEncoder(Encoder):
 
     def forward(self, fields: Fields) -> Tensor:
         return torch.cat([encoder(fields) for encoder in self.encoders], dim=1)
+
+
+def nodes_of(space: Space) -> tuple[int, str, int]:
+    """The same for two spaces whose functions are given by values at the same nodes: scalars and vectors of one element."""
+    return id(space.mesh), space.element.family, space.element.degree

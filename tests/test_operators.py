@@ -151,7 +151,7 @@ def test_parts_that_do_not_fit_are_refused(disc: fem.Discretization):
     processor = MultigridProcessor(disc.hierarchy("V", "V1"), in_channels=2)
     with pytest.raises(InputError, match="maps 2 channels to 1, but the encoder gives 1"):
         SPON(encoder, processor, DirichletDecoder(V, "u"))
-    with pytest.raises(InputError, match="must share one space"):
+    with pytest.raises(InputError, match="must share the nodes of one element"):
         JointEncoder([encoder, InterpolationEncoder(V1, {"f": None})])
     with pytest.raises(InputError, match="needs the field 'f'"):
         encoder({"h": torch.zeros(1, V.num_dofs)})
