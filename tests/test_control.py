@@ -1,5 +1,6 @@
 """Control: gradients pass Taylor tests, optima are those that are known, and an optimisation goes on where it stopped."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,64 @@ def test_an_optimisation_goes_on_from_its_folder(tmp_path: Path):
     again = control.minimize(quadratic(), 200, tolerance=1e-12, folder=tmp_path, resume=True)
     assert again.initial_value == pytest.approx(first.value)
     assert again.iterations > first.iterations
+    rows = [json.loads(line) for line in (tmp_path / control.HISTORY).read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(again.iterations + 1))
+    assert rows[0]["value"] == first.initial_value
+    done = control.minimize(quadratic(), again.iterations, folder=tmp_path, resume=True)
+    assert (done.iterations, done.value) == (again.iterations, pytest.approx(again.value))
     assert np.allclose(again.controls["m"], TARGET, atol=1e-3)
+
+
+def test_a_line_search_that_leaves_the_models_domain_takes_shorter_steps():
+    """log m − m on m > 0 from a point where the first steps lead far below zero; the optimum is m = 1."""
+
+    def objective(m: dict[str, torch.Tensor]) -> torch.Tensor:
+        return (m["m"] - m["m"].log()).sum()  # NaN for m < 0
+
+    start = [control.Control("m", np.array([5.0, 0.02]), scale=[5.0, 20.0])]
+    found = control.minimize(control.TorchFunctional(objective, start, torch.float64), 100)
+    assert found.converged
+    assert np.allclose(found.controls["m"], 1, atol=1e-6)
+
+
+def test_a_model_without_a_solution_at_the_start_is_an_error():
+    with pytest.raises(DivergedError, match="left the finite numbers"):
+        control.minimize(
+            control.TorchFunctional(lambda m: m["m"].log().sum(), [control.Control("m", -np.ones(1))], torch.float64)
+        )
+
+
+def test_searches_with_one_absolute_tolerance_end_equally_near():
+    def search(start: float, **tolerance: float) -> control.Minimum:
+        functional = quadratic()
+        functional.controls = control.Controls([control.Control("m", TARGET.numpy() + start)])
+        return control.minimize(functional, 200, **tolerance)
+
+    def slope(found: control.Minimum) -> float:
+        return float(np.abs(HILBERT.numpy() @ (found.controls["m"] - TARGET.numpy())).max())
+
+    near, far = (search(start, tolerance=0.0, absolute_tolerance=1e-3) for start in (0.1, 1e3))
+    assert near.converged
+    assert far.converged
+    assert max(slope(near), slope(far)) <= 1e-3
+    assert slope(search(1e3, tolerance=1e-4)) > 1e-3  # a share of a large slope at the start
+    with pytest.raises(InputError, match="negative"):
+        control.minimize(quadratic(), tolerance=-1.0)
+
+
+def test_coefficients_of_given_fields_have_the_gradient_of_the_field():
+    """min over c of the quadratic at m₀ + c₀ e₀ + c₁ (e₁ + e₂)."""
+    fields = {"first": np.eye(4)[0], "second": np.eye(4)[1] + np.eye(4)[2]}
+    controls = [control.Control(name, np.zeros(())) for name in fields]
+    spanned = control.SpannedFunctional(quadratic(), controls, fields, base=np.full(4, 0.5))
+    at = {"first": np.array(0.3), "second": np.array(-1.0)}
+    assert control.taylor_test(spanned, at, {"first": np.array(1.0), "second": np.array(2.0)}).min() > 1.99
+    found = control.minimize(spanned, 50, tolerance=1e-12)
+    m = 0.5 + sum(found.controls[name] * fields[name] for name in fields)
+    slope = HILBERT.numpy() @ (m - TARGET.numpy())
+    assert [abs(slope @ field) < 1e-10 for field in fields.values()] == [True, True]
+    with pytest.raises(InputError, match=r"needs fields of shape \(1, 4\)"):
+        control.SpannedFunctional(quadratic(), controls, {"first": np.eye(3)[0]})
 
 
 def test_wrong_input_is_explained(tmp_path: Path):
