@@ -3,16 +3,20 @@
 from .controls import Control, Controls
 from .firedrake_functional import FiredrakeFunctional
 from .functional import ReducedFunctional
-from .minimize import Minimum, descend, minimize
+from .minimize import CONTROLS, HISTORY, Minimum, descend, minimize
+from .spanned import SpannedFunctional
 from .taylor import taylor_test
 from .torch_functional import TorchFunctional
 
 __all__ = [
+    "CONTROLS",
+    "HISTORY",
     "Control",
     "Controls",
     "FiredrakeFunctional",
     "Minimum",
     "ReducedFunctional",
+    "SpannedFunctional",
     "TorchFunctional",
     "descend",
     "minimize",
