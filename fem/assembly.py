@@ -64,13 +64,19 @@ def gram_matrices(V: Any) -> dict[str, scipy.sparse.csr_matrix]:
 def product(source: Any, target: Any) -> scipy.sparse.csr_matrix:
     """``∫ φ_i ψ_j`` for the bases φ of ``target`` and ψ of ``source``; on two meshes, exactly on their common refinement.
 
+    From vectors into scalars on one mesh it is the weak divergence, ``∫ φ_i ∇·ψ_j``.
+
     Raises:
-        InputError: the values have different shapes.
+        InputError: the values have different shapes otherwise.
     """
     fd = firedrake()
+    same_mesh = source.mesh() is target.mesh()
+    if same_mesh and source.value_shape == (source.mesh().geometric_dimension,) and target.value_shape == ():
+        u, q = fd.TrialFunction(source), fd.TestFunction(target)
+        return csr(fd.assemble(fd.inner(fd.div(u), q) * fd.dx, mat_type="aij"))
     if source.value_shape != target.value_shape:
         raise InputError(f"There is no product of values of shapes {source.value_shape} and {target.value_shape}.")
-    if source.mesh() is target.mesh():
+    if same_mesh:
         u, v = fd.TrialFunction(source), fd.TestFunction(target)
         return csr(fd.assemble(fd.inner(u, v) * fd.dx, mat_type="aij"))
     from firedrake.supermeshing import assemble_mixed_mass_matrix

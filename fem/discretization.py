@@ -59,7 +59,10 @@ class Discretization(nn.Module):
         return self._matrix("derivative", source, target)
 
     def product(self, source: str, target: str) -> SparseMatrix:
-        """The L2 products ``∫ φ_i ψ_j`` of the basis of ``target`` with that of ``source``, ``(target dofs, source dofs)``."""
+        """The L2 products ``∫ φ_i ψ_j`` of the basis of ``target`` with that of ``source``, ``(target dofs, source dofs)``.
+
+        From vectors into scalars, ``∫ φ_i ∇·ψ_j``.
+        """
         return self._matrix("product", source, target)
 
     def observation(self, name: str) -> Observation:

@@ -35,7 +35,7 @@ def export(
         transfers: pairs of names ``(source, target)``; for each, the interpolation matrix is exported (see
             :func:`interpolation`). The meshes may differ.
         derivatives: pairs of names for which the gradient, curl or divergence is exported (see :func:`derivative`).
-        products: pairs of names for which the L2 products of the bases are exported (see :func:`product`).
+        products: pairs of names for which the L2 products of the bases, or the weak divergence, are exported (see :func:`product`).
         observations: for each name, that of a space and points ``(n, dim)`` at which its fields are evaluated.
         forms: UFL forms by name, compiled into the discretization (see :func:`compile_form`).
         dtype: of the matrices and the compiled forms.

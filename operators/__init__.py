@@ -3,7 +3,7 @@
 from .baselines import FNO, DeepONet, FactorizedFNO, GridOperator, MeshGraphNet, OnGrid, Transolver, UNet
 from .coarse import CoarseProcessor
 from .composed_decoders import ComposedDecoder, JointDecoder
-from .decoders import Decoder, DirichletDecoder, PlainDecoder, TransferDecoder
+from .decoders import Decoder, DirichletDecoder, IncrementDecoder, PlainDecoder, TransferDecoder
 from .encoders import (
     Encoder,
     GeometryEncoder,
@@ -17,6 +17,7 @@ from .encoders import (
 )
 from .export import export_operator, load_exported
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
+from .form_encoders import FormEncoder, FunctionalEncoder
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import MgNO, MgNOProcessor, PublishedMgNO
 from .multigrid import MultigridProcessor
@@ -51,9 +52,12 @@ __all__ = [
     "DirichletDecoder",
     "Encoder",
     "FactorizedFNO",
+    "FormEncoder",
+    "FunctionalEncoder",
     "GeometryEncoder",
     "GridEncoder",
     "GridOperator",
+    "IncrementDecoder",
     "IntegralDecoder",
     "InterpolationEncoder",
     "JointDecoder",

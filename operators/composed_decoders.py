@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .decoders import Decoder, DirichletDecoder
+from .decoders import Decoder, DirichletDecoder, IncrementDecoder
 from .encoders import Fields
 from .structured_decoders import IntegralDecoder
 
@@ -43,6 +43,12 @@ class ComposedDecoder(Decoder):
                 for earlier in steps[:i]:
                     if isinstance(earlier, DirichletDecoder):
                         later.hold(earlier.mask)
+
+    def channel_scales(self, fields: Fields) -> Tensor:
+        """Those of the step that leads into the output's space, or to the next frame."""
+        steps = [step for step in self.steps if isinstance(step, Decoder)]
+        leads = (step for step in steps if step.source is not step.space or isinstance(step, IncrementDecoder))
+        return next((step.channel_scales(fields) for step in leads), super().channel_scales(fields))
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         for step in self.steps:

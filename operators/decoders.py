@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         return channels.transpose(1, 2).flatten(1)
 
     def channel_scales(self, fields: Fields) -> Tensor:
-        """Root mean square of the output field, ``(samples, dofs)``, for each channel: ``(num_channels, 1)``."""
+        """Root mean square of the output field, ``(samples, [time,] dofs)``, for each channel: ``(num_channels, 1)``."""
         scale = fields[self.field].double().square().mean().sqrt()
         return torch.where(scale > 0, scale, 1).expand(self.num_channels, 1)
 
@@ -91,6 +91,10 @@ class TransferDecoder(Decoder):
             raise InputError(f"The transfer of shape {transfer.shape} does not lead from {source.name!r} into {space.name!r}.")
         self.transfer = transfer
 
+    def channel_scales(self, fields: Fields) -> Tensor:
+        """In the units of the source's dofs, which those of moments are not."""
+        return super().channel_scales(fields) / gain(self.transfer, self.source)
+
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return self.transfer(u)
 
@@ -104,6 +108,28 @@ class PlainDecoder(Decoder):
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return u
+
+
+class IncrementDecoder(Decoder):
+    """A time step: the channels are what the field gains from one frame to the next, u ← u + Δ, at the scale of such increments.
+
+    Args:
+        space: the field's space, which is the processor's.
+        field: name of the state that the operator takes at one frame and returns at the next.
+    """
+
+    def enforce(self, u: Tensor, fields: Fields) -> Tensor:
+        return self.data(fields, self.field, "states") + u
+
+    def channel_scales(self, fields: Fields) -> Tensor:
+        """Root mean square of the increments of trajectories ``(samples, time, dofs)``."""
+        u = fields[self.field]
+        if u.ndim != 3:
+            raise InputError(
+                f"The increments of {self.field!r} are known from trajectories, not from fields of shape {tuple(u.shape)}."
+            )
+        scale = u.diff(dim=1).double().square().mean().sqrt()
+        return torch.where(scale > 0, scale, 1).expand(self.num_channels, 1)
 
 
 class DirichletDecoder(Decoder):
@@ -147,3 +173,12 @@ class DirichletDecoder(Decoder):
         if self.nonnegative and not torch.compiler.is_compiling() and (g[..., self.mask] < 0).any():
             raise InputError(f"The boundary values {self.boundary_data!r} of {self.field!r} are negative somewhere.")
         return torch.where(self.mask, g, u)
+
+
+def gain(matrix: SparseMatrix, source: Space) -> float:
+    """Root mean square of what a matrix makes of a constant of size one, or, of a derivative, of a linear function of that size."""
+    one = torch.ones(source.num_dofs).to(matrix.val)
+    x = source.dof_points.to(matrix.val)
+    x = (x - x.mean(0)) / (x - x.mean(0)).square().mean().sqrt()
+    constant, linear = (float(matrix(u).double().square().mean().sqrt()) for u in (one, x.T))
+    return constant if constant > 1e-3 * linear else linear or 1.0

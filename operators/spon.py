@@ -1,7 +1,5 @@
 """SPON, structure-preserving operator networks (Bouziani and Boullé, arXiv 2410.01065): D ∘ P_θ ∘ E, with only P_θ trained."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +8,9 @@ from ..fem import Space
 from .decoders import Decoder
 from .encoders import Encoder, Fields
 from .operator import Operator
+
+#: Samples that are encoded at once for their scales.
+_AT_ONCE = 64
 
 
 class SPON(Operator):
@@ -47,12 +48,23 @@ class SPON(Operator):
         """Take the root mean square of each channel from sample fields, inputs and outputs, ``(samples, dofs)``.
 
         Trajectories, ``(samples, time, dofs)``, count by their frames. Components of one vector field share a scale, so that rotations
-        of the frame commute with it.
+        of the frame commute with it. Nothing is scaled for a processor that is ``in_physical_units``.
         """
-        fields = self._instants(fields)
-        channels = self.encoder(fields)
-        self.input_scale.copy_(_root_mean_square(channels, dim=(0, 2)))
+        if getattr(self.processor, "in_physical_units", False):
+            return
+        self.input_scale.copy_(self._input_scales(self._instants(fields)))
         self.output_scale.copy_(self.decoder.channel_scales(fields))
+
+    def _input_scales(self, fields: Fields) -> Tensor:
+        """The root mean square of each channel, in batches: encoders may need far more memory than the fields."""
+        samples = len(next(iter(fields.values())))
+        total, count = torch.zeros(self.encoder.num_channels, 1, dtype=torch.float64), 0
+        for start in range(0, samples, _AT_ONCE):
+            channels = self.encoder({name: values[start : start + _AT_ONCE] for name, values in fields.items()}).double()
+            total += channels.square().sum((0, 2)).reshape(-1, 1).cpu()
+            count += channels.shape[0] * channels.shape[2]
+        scale = (total / count).sqrt()
+        return torch.where(scale > 0, scale, torch.ones_like(scale))
 
     def _instants(self, fields: Fields) -> Fields:
         """Every frame of trajectories as a sample of its own, with the constant fields of its trajectory."""
@@ -69,8 +81,3 @@ class SPON(Operator):
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         hidden = self.processor(self.encoder(fields) / self.input_scale)
         return self.decoder(hidden * self.output_scale, fields)
-
-
-def _root_mean_square(values: Tensor, dim: Iterable[int]) -> Tensor:
-    scale = values.double().square().mean(tuple(dim)).sqrt().reshape(-1, 1)
-    return torch.where(scale > 0, scale, torch.ones_like(scale))

@@ -28,7 +28,8 @@ class CylinderChannel:
 
     def __init__(self, mesh: str, refinements: int = 0):
         fd = firedrake()
-        self.mesh = round_cylinder(mesh_hierarchy(read_mesh(resolve_mesh(mesh)), refinements)[-1])
+        *self._coarser, finest = mesh_hierarchy(read_mesh(resolve_mesh(mesh)), refinements)
+        self.mesh = round_cylinder(finest)
         self.V, self.Q, self.Z = taylor_hood(self.mesh)
         self._inflow, walls, self._cylinder = (markers(self.mesh, [tag]) for tag in self.boundary)
         self._solid = walls + self._cylinder
@@ -43,6 +44,23 @@ class CylinderChannel:
         V = self.Z.sub(0)
         return [fd.DirichletBC(V, g, self._inflow), fd.DirichletBC(V, fd.Constant((0, 0)), self._solid)]
 
+    def scalar_spaces(self) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """Scalar spaces for processors, and the transfers between them.
+
+        ``S`` is quadratic, with the velocity's nodes; ``Q`` the pressure's; ``Q1``, ``Q2``, ... are linear on the coarser meshes. The
+        transfers lead from each to the next finer one, and from ``S`` to ``Q``.
+        """
+        fd = firedrake()
+        spaces = {"S": fd.FunctionSpace(self.mesh, "CG", 2), "Q": self.Q}
+        for i, mesh in enumerate(reversed(self._coarser), start=1):
+            spaces[f"Q{i}"] = fd.FunctionSpace(round_cylinder(mesh), "CG", 1)
+        names = list(spaces)
+        return spaces, [*zip(names[1:], names, strict=False), ("S", "Q")]
+
+    def mean_inflow(self, g: Any) -> Any:
+        """The functional ∫ g₁ / height over the inflow: the mean velocity that Reynolds numbers and force coefficients go by."""
+        return g[0] / HEIGHT * firedrake().ds(self._inflow, domain=self.mesh)
+
     def inflow(self, velocity: Callable[[np.ndarray], np.ndarray]) -> Any:
         """The velocity in ``V`` along the channel with this profile over [0, 1] at the inflow, and zero elsewhere."""
         g = firedrake().Function(self.V)
@@ -53,10 +71,10 @@ class CylinderChannel:
         """The inflow with a parabolic profile of this peak."""
         return self.inflow(lambda s: peak * 4 * s * (1 - s))
 
-    def random_inflow(self, rng: np.random.Generator, peak: tuple[float, float]) -> Any:
-        """A parabola with a random peak in a range, and two random modes that keep the inflow zero at the walls."""
+    def random_inflow(self, rng: np.random.Generator, peak: tuple[float, float], modes: float = 0.2) -> Any:
+        """A parabola with a random peak in a range, and two random modes of this relative size that keep it zero at the walls."""
         top = rng.uniform(*peak)
-        first, second = 0.2 * top * rng.standard_normal(2)
+        first, second = modes * top * rng.standard_normal(2)
         return self.inflow(lambda s: 4 * s * (1 - s) * (top + first * np.sin(2 * np.pi * s) + second * np.cos(2 * np.pi * s)))
 
     def unit_velocity(self, component: int) -> Any:

@@ -1,6 +1,7 @@
 """Unsteady incompressible flow past a cylinder in a channel: vortex streets as trajectories, and the forces on the cylinder in time."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from math import ceil
 from typing import Any
 
@@ -14,6 +15,9 @@ from .force_history import ForceHistory
 from .navier_stokes import convection, measure, stokes, unsteady_residual
 from .problem import Problem
 
+#: The seconds of a developed flow from which random phases are drawn: three periods and more.
+PHASES = 1.0
+
 
 class CylinderFlow(Problem):
     """u_t − ν Δu + (u·∇)u + ∇p = 0, ∇·u = 0 in the DFG channel; u = g at the inflow, no slip at walls and cylinder, free outflow.
@@ -22,10 +26,13 @@ class CylinderFlow(Problem):
     free of divergence: the first step projects it. Outputs are frames of the velocity ``u`` (quadratic) and the pressure ``p`` (linear)
     at ``times``. With Reynolds numbers Ū D/ν above about 50, vortices are shed, fully after about 4 s; ``spin_up`` is the time of the first
     frame. Random inflows are those of :class:`SteadyCylinderFlow`; random initial velocities are vortices in the wake, which choose the
-    phase of the shedding and bring it forward.
+    phase of the shedding and bring it forward; or, with ``developed``, states of one developed flow at random phases, scaled to the
+    inflow.
 
     Exported forms, in ``z`` = (u, p) and ``u_t``, the time derivative of u: ``residual``, the balances of momentum and mass; ``force``, the
-    force on the cylinder in a direction ``w`` that is one at the cylinder's nodes (:meth:`CylinderChannel.unit_velocity`).
+    force on the cylinder in a direction ``w`` that is one at the cylinder's nodes (:meth:`CylinderChannel.unit_velocity`); in ``u`` alone
+    ``transport``, the weak form of (u·∇)u − ν Δu, what a time step of the velocity is made of besides the pressure; and ``mean_inflow`` of
+    ``g``. The weak divergence is exported as the product of V and Q.
 
     Benchmarks (Schäfer and Turek, 1996): the parabola of peak 1.5 m/s is 2D-2, Reynolds number 100; with ``period=16`` it is 2D-3.
 
@@ -40,11 +47,16 @@ class CylinderFlow(Problem):
         halvings: how often a trajectory that blows up is started again with half the step.
         period: of a factor sin(2πt/period) of the inflow; by default the inflow is constant.
         refinements: how often the mesh is refined.
+        modes: size of two random modes of the inflow, relative to the peak; with 0 it is a parabola.
+        developed: time of a shared spin-up from rest at the middle of the peaks, whose last second gives the initial velocities; it saves
+            the spin-up of each sample. 0 for random vortices.
+        hierarchy: also export scalar spaces for processors (:meth:`CylinderChannel.scalar_spaces`).
     """
 
     inputs = ("g", "u0")
     outputs = ("u", "p")
     dirichlet = CylinderChannel.boundary
+    products = (("V", "Q"),)
 
     def __init__(
         self,
@@ -58,16 +70,25 @@ class CylinderFlow(Problem):
         halvings: int = 3,
         period: float | None = None,
         refinements: int = 0,
+        modes: float = 0.2,
+        developed: float = 0.0,
+        hierarchy: bool = False,
     ):
+        if modes < 0 or not (developed == 0 or developed >= PHASES):
+            raise InputError(f"modes={modes} must not be negative, and developed={developed} be 0 or at least {PHASES} s.")
         self._interval = _frame_interval(spin_up, duration, frames, dt)
         fd = firedrake()
         self.channel = CylinderChannel(mesh, refinements)
         V, Q, Z = self.channel.V, self.channel.Q, self.channel.Z
         self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []
+        if hierarchy:
+            scalar, self.transfers = self.channel.scalar_spaces()
+            self.spaces |= scalar
         self.fields = {"g": "V", "u0": "V", "u": "V", "p": "Q"}
         self.times = spin_up + np.linspace(0, duration, frames)
         self.peak = (float(peak[0]), float(peak[1]))
         self.dt, self.halvings, self.period = dt, halvings, period
+        self.modes, self.developed = modes, developed
 
         self._g = fd.Function(V, name="g")
         viscosity = fd.Constant(viscosity, name="viscosity")
@@ -76,15 +97,20 @@ class CylinderFlow(Problem):
         self._directions = [self.channel.unit_velocity(i) for i in (0, 1)]
         u, p = fd.split(z)
         force = -(stokes(u, p, self._w, 0, viscosity) + fd.inner(rate + convection(u), self._w)) * measure(Z)
-        self.residual, self.forms = unsteady_residual(z, rate, viscosity), {"force": force}
+        velocity, v = fd.Function(V, name="u"), fd.TestFunction(V)
+        transport = (viscosity * fd.inner(fd.grad(velocity), fd.grad(v)) + fd.inner(convection(velocity), v)) * measure(Z)
+        mean_inflow = self.channel.mean_inflow(fd.Function(V, name="g"))
+        self.residual = unsteady_residual(z, rate, viscosity)
+        self.forms = {"force": force, "transport": transport, "mean_inflow": mean_inflow}
 
     def parabola(self, peak: float) -> Any:
         """The inflow field with a parabolic profile of this peak."""
         return self.channel.parabola(peak)
 
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
-        g = self.channel.random_inflow(rng, self.peak)
-        return {"g": g, "u0": self._vortices(rng, float(np.abs(g.dat.data_ro).max()))}
+        g = self.channel.random_inflow(rng, self.peak, self.modes)
+        speed = float(np.abs(g.dat.data_ro).max())
+        return {"g": g, "u0": self._developed_velocity(rng, speed) if self.developed else self._vortices(rng, speed)}
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         step, failure = self._step(), None
@@ -142,6 +168,24 @@ class CylinderFlow(Problem):
     def _step(self) -> float:
         """The largest step up to ``dt`` that meets every frame."""
         return self._interval / ceil(self._interval / self.dt - 1e-9)
+
+    def _developed_velocity(self, rng: np.random.Generator, speed: float) -> Any:
+        """A state of the shared spin-up at a random time, scaled to this speed of the inflow."""
+        states, reference = self._spun_up
+        u0 = firedrake().Function(self.channel.V)
+        u0.dat.data_wo[...] = speed / reference * states[int(rng.integers(len(states)))]
+        return u0
+
+    @cached_property
+    def _spun_up(self) -> tuple[list[np.ndarray], float]:
+        """Velocities of the last second of a flow from vortices in the wake, and the peak of its inflow."""
+        peak, dt = sum(self.peak) / 2, self._step()
+        g = self.channel.parabola(peak)
+        inputs = {"g": g, "u0": self._vortices(np.random.default_rng(0), peak)}
+        steps, kept = ceil(self.developed / dt), ceil(PHASES / dt)
+        velocity = self._stepper.z.subfunctions[0]
+        march = enumerate(self._march(inputs, dt, steps), start=1)
+        return [velocity.dat.data_ro.copy() for n, _ in march if n > steps - kept], peak
 
     def _vortices(self, rng: np.random.Generator, speed: float) -> Any:
         """Three Gaussian vortices in the wake, of this order of speed: u = (∂ψ/∂y, −∂ψ/∂x), ψ = Σ a exp(−|x − c|²/2D²)."""

@@ -23,6 +23,7 @@ class Problem(ABC):
         spaces: Firedrake function spaces by the names under which they are exported.
         transfers: pairs of those names between which interpolation is exported.
         derivatives: pairs of those names for which the gradient, curl or divergence is exported.
+        products: pairs of those names for which L2 products, or the weak divergence, are exported.
         fields: the space of each field, inputs and outputs alike.
         inputs, outputs: names of the fields an operator is given, and of those it predicts.
         residual: the weak form as a UFL one-form in functions and constants named as the fields.
@@ -34,6 +35,7 @@ class Problem(ABC):
     spaces: dict[str, Any]
     transfers: list[tuple[str, str]]
     derivatives: tuple[tuple[str, str], ...] = ()
+    products: tuple[tuple[str, str], ...] = ()
     fields: dict[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -65,7 +67,8 @@ class Problem(ABC):
 
     def export(self) -> Discretization:
         """The discretization that operators of this problem live in, with the weak form as ``disc.form("residual")``."""
-        return export(self.spaces, self.transfers, self.derivatives, forms={"residual": self.residual, **self.forms})
+        forms = {"residual": self.residual, **self.forms}
+        return export(self.spaces, self.transfers, self.derivatives, self.products, forms=forms)
 
 
 def lagrange_hierarchy(meshes: list[Any], degree: int, components: int = 1) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -10,6 +10,7 @@ from .log import MetricsLog
 from .losses import FormEnergy, FormResidual, SchemeResidual, WeightedSum
 from .metrics import (
     VRMSE,
+    BodyForces,
     BoundaryError,
     BoundaryErrors,
     DecorrelationTime,
@@ -22,6 +23,7 @@ from .metrics import (
     Metric,
     RelativeNorm,
     SpectralError,
+    WeakDivergence,
 )
 from .objectives import Blocks, Mixed, Objective, Pool, Rollout, ScenePool, rollout
 from .optimizers import Lion, MuonAdamW, adam, adamw
@@ -35,6 +37,7 @@ from .validation import validate
 __all__ = [
     "VRMSE",
     "Blocks",
+    "BodyForces",
     "BoundaryError",
     "BoundaryErrors",
     "Certificate",
@@ -69,6 +72,7 @@ __all__ = [
     "Trainer",
     "TruncatedH1",
     "VorticityLoss",
+    "WeakDivergence",
     "WeightedSum",
     "WeightsAndBiases",
     "adam",

@@ -1,6 +1,7 @@
 // The channel of the DFG benchmark "flow around a cylinder" (Schäfer and Turek, 1996): 2.2 x 0.41, a cylinder of radius 0.05
 // around (0.2, 0.2). `gmsh -2 -format msh22 cylinder_channel.geo` makes the mesh; with `-setnumber far 0.03 -setnumber wake 0.02
-// -o cylinder_wake.msh` it makes the one for vortex streets, fine in the wake.
+// -o cylinder_wake.msh` it makes the one for vortex streets, fine in the wake. `-setnumber near 0.04 -setnumber far 0.12 -setnumber
+// wake 0.09 -o cylinder_coarse.msh` makes one to be refined, which begins a multigrid hierarchy.
 SetFactory("OpenCASCADE");
 length = 2.2; height = 0.41; radius = 0.05;
 DefineConstant[ near = 0.006, far = 0.05, wake = far ];

@@ -1,15 +1,18 @@
 """Metrics in the true norms, of structure, of scales, of rollouts and of quantities of interest; each also serves as a loss."""
 
 from .conservation import DivergenceNorm, IntegralError, MassDefect
+from .forces import BodyForces
 from .functionals import FunctionalError
 from .metric import Metric, accumulate, finish, merge
 from .norms import BoundaryError, BoundaryErrors, MaximumError, RelativeNorm
 from .spectra import SpectralError
 from .trajectories import DecorrelationTime, ErrorOverTime
 from .variance import VRMSE
+from .weak_divergence import WeakDivergence
 
 __all__ = [
     "VRMSE",
+    "BodyForces",
     "BoundaryError",
     "BoundaryErrors",
     "DecorrelationTime",
@@ -22,6 +25,7 @@ __all__ = [
     "Metric",
     "RelativeNorm",
     "SpectralError",
+    "WeakDivergence",
     "accumulate",
     "finish",
     "merge",

@@ -1,0 +1,98 @@
+"""Encoders that evaluate compiled forms: what a weak form says of the input fields, at the nodes or as numbers."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..fem import MassSolver, Residual, Space, SparseMatrix
+from .encoders import Encoder, Fields
+
+#: What a form's argument is taken from: the name of a field, or a number.
+Sources = Mapping[str, str | float]
+
+
+class FormEncoder(Encoder):
+    """The function that represents a weak form in L2: a with ∫ a·v = F(u; v) for all v that vanish on tagged parts of the boundary.
+
+    With the transport terms of a flow, ``(u·∇)u − ν Δu``, it tells a time stepper what the discretization itself knows of the next
+    step; the operator learns what is missing, the pressure and the errors of a large step.
+
+    Args:
+        space: the processor's space, nodal elements, which is the form's.
+        form: a compiled one-form, such as ``disc.form("transport")``.
+        arguments: for arguments of the form that are named otherwise than the fields, the field, or a number.
+        tags: boundary parts where a vanishes, those with prescribed values.
+
+    Raises:
+        InputError: the form has no test function in the space, or ``arguments`` names none of its arguments.
+    """
+
+    free: Tensor
+
+    def __init__(self, space: Space, form: Residual, arguments: Sources | None = None, tags: Iterable[str] = ()):
+        super().__init__()
+        if form.test is None or form.test.shape != (space.num_dofs,):
+            raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
+        self.space, self.form, self.num_channels = space, form, space.element.block_size
+        self.sources = _sources(form, arguments)
+        fixed = space.boundary_dofs(tuple(tags)).cpu().numpy()
+        free = np.ones(space.num_dofs)
+        free[fixed] = 0
+        M = scipy.sparse.csr_matrix(space.mass.to_scipy(), dtype=np.float64)
+        F = scipy.sparse.diags(free)
+        # On fixed dofs the mass matrix' own diagonal, so that the system stays well conditioned.
+        constrained = F @ M @ F + scipy.sparse.diags((1 - free) * M.diagonal())
+        self.solve = MassSolver(SparseMatrix(constrained, space.mass.val.dtype))
+        self.register_buffer("free", torch.from_numpy(free).to(space.mass.val), persistent=False)
+
+    def forward(self, fields: Fields) -> Tensor:
+        values = {name: self.field(fields, s) if isinstance(s, str) else s for name, s in self.sources.items()}
+        return self.channels("the form", self.solve(self.form(**values) * self.free))
+
+
+class FunctionalEncoder(Encoder):
+    """Numbers that functionals give of the input fields, as constant channels: a mean inflow, a total load.
+
+    Args:
+        space: the processor's space.
+        functionals: compiled zero-forms.
+        arguments: for arguments that are named otherwise than the fields, the field, or a number.
+
+    Raises:
+        InputError: a form has a test function, or ``arguments`` names an argument of none of them.
+    """
+
+    def __init__(self, space: Space, functionals: Iterable[Residual], arguments: Sources | None = None):
+        super().__init__()
+        self.functionals = torch.nn.ModuleList(functionals)
+        if not len(self.functionals) or any(form.test is not None for form in self._forms()):
+            raise InputError(
+                "A FunctionalEncoder needs functionals, forms without a test function. Use a FormEncoder for others."
+            )
+        self.space, self.num_channels = space, len(self.functionals)
+        given = dict(arguments or {})
+        known = {name for form in self._forms() for name in form.arguments}
+        own = [{name: given[name] for name in form.arguments if name in given} for form in self._forms()]
+        if unknown := [name for name in given if name not in known]:
+            raise InputError(f"No functional has an argument {unknown[0]!r}; they depend on {', '.join(sorted(known))}.")
+        self.sources = [_sources(form, some) for form, some in zip(self._forms(), own, strict=True)]
+
+    def forward(self, fields: Fields) -> Tensor:
+        numbers = []
+        for form, sources in zip(self._forms(), self.sources, strict=True):
+            numbers.append(form(**{name: self.field(fields, s) if isinstance(s, str) else s for name, s in sources.items()}))
+        return torch.stack(numbers, dim=-1).unsqueeze(-1).expand(-1, -1, self.space.num_nodes)
+
+    def _forms(self) -> list[Residual]:
+        return [form for form in self.functionals if isinstance(form, Residual)]
+
+
+def _sources(form: Residual, arguments: Sources | None) -> dict[str, str | float]:
+    given = dict(arguments or {})
+    if unknown := [name for name in given if name not in form.arguments]:
+        raise InputError(f"The form has no argument {unknown[0]!r}; it depends on {', '.join(map(repr, form.arguments))}.")
+    return {name: given.get(name, name) for name in form.arguments}
