@@ -14,6 +14,8 @@ class Operator(nn.Module):
 
     config: dict | None = None
     fingerprint: str | None = None
+    #: Whether the processes of ``torchrun`` compute each application together; they must all be given the same fields then.
+    spans_processes: bool = False
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         raise NotImplementedError

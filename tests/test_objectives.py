@@ -177,6 +177,37 @@ def test_a_pool_forgets_states_that_grow_without_bound():
     assert 5 * start["u"].abs().max() < largest <= 50 * start["u"].abs().max()
 
 
+def test_a_pool_reports_what_it_drops(caplog: pytest.LogCaptureFixture):
+    start = {"u": trajectories(4, 1).fields["u"][:, 0]}
+    growing, steady = (Pool(SchemeResidual(one_step_residual), ["u"], size=4, reset=0.0, limit=50.0) for _ in range(2))
+    for objective, gain in ((growing, 10.0), (steady, 1.0)):
+        recorder = Recorder(gain)
+        for step in range(4):
+            objective.start(step)
+            objective(recorder, start)
+    with caplog.at_level("WARNING", logger="thalweg"):
+        assert Mixed({"physics": steady}, {"physics": 1.0}).report() == {"physics_pool_dropped": 0.0}
+        assert not caplog.records
+        dropped = growing.report()["pool_dropped"]
+    # Tenfold in every step: all pass 50 in the second step, or in the third that started from nearly nothing, and begin anew.
+    assert 0.25 <= dropped <= 0.75
+    assert f"{round(16 * dropped)} of the pool's 16 states went beyond its limit" in caplog.text
+    assert growing.report() == {"pool_dropped": 0.0}
+
+
+def test_a_pool_keeps_states_that_started_at_rest_and_drops_what_is_not_finite():
+    start = {"u": torch.zeros(4, 1, 8, 8)}
+    for value, kept in ((1.0, True), (float("nan"), False), (float("inf"), False)):
+        objective = Pool(lambda prediction, fields: prediction["u"].mean(), ["u"], size=4, reset=0.0)
+        for step in range(3):
+            objective.start(step)
+            objective(lambda fields, value=value: {"u": fields["u"] + value}, start)
+        state = objective.get_extra_state()
+        assert bool(state["filled"].all()) is bool(state["filled"].any()) is kept
+        if kept:
+            assert torch.equal(state["slots"]["u"], torch.full((4, 1, 8, 8), 3.0))
+
+
 def test_a_pool_trains_an_operator_without_data(tmp_path: Path):
     data = {"train": trajectories(40, 1), "valid": trajectories(10, 8, seed=1)}
     objective = Pool(SchemeResidual(one_step_residual), ["u"], size=64, reset=0.1, trajectories=True)

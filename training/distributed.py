@@ -1,10 +1,10 @@
-"""Training in several processes under ``torchrun``: one process a device, each with its share of every batch.
+"""Training in several processes under ``torchrun``: one process a device, each with its share of every batch, or of every sample.
 
 torchrun --nproc-per-node 4 --no-python thalweg train experiment=quickstart
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError
+from ..operators import Operator
 
 Result = TypeVar("Result")
 
@@ -33,6 +34,15 @@ class Processes:
         """Whether this process writes what is written once."""
         return self.rank == 0
 
+    @property
+    def stream(self) -> int:
+        """The stream of random numbers of this process: each has its own samples, so its own numbers."""
+        return self.rank
+
+    def around(self, operator: Operator) -> "Processes":
+        """These processes as they train an operator: with shares of every batch, unless it needs all of them for each sample."""
+        return OneBatch(self.rank, self.size, self._group) if operator.spans_processes else self
+
     def share(self, rows: Tensor) -> tuple[Tensor, float]:
         """This process' rows of a batch and their weight in the mean over processes.
 
@@ -40,6 +50,14 @@ class Processes:
         """
         own = rows[self.rank :: self.size]
         return (own, self.size * len(own) / len(rows)) if len(own) else (rows[:1], 0.0)
+
+    def own(self, batches: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Those of the batches to be validated that are this process'."""
+        return batches[self.rank :: self.size]
+
+    def totals(self, own: Result) -> list[Result]:
+        """What all processes have found in their own batches."""
+        return self.gather(own)
 
     def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients averaged over the processes, which all start from the first one's parameters."""
@@ -71,6 +89,26 @@ class Processes:
         if error is not None:
             raise error
         return result
+
+
+class OneBatch(Processes):
+    """Processes that share the work on every sample, so that all have all samples, losses and gradients, and the same random numbers."""
+
+    @property
+    def stream(self) -> int:
+        return 0
+
+    def share(self, rows: Tensor) -> tuple[Tensor, float]:
+        return rows, 1.0
+
+    def own(self, batches: Sequence[Tensor]) -> Sequence[Tensor]:
+        return batches
+
+    def totals(self, own: Result) -> list[Result]:
+        return [own]
+
+    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+        return network
 
 
 def unsynchronised(network: nn.Module) -> AbstractContextManager[None]:

@@ -83,7 +83,7 @@ class Trainer:
         self.operator, self.train, self.valid, self.settings = operator, train, valid, settings
         self.objective = loss if isinstance(loss, Objective) else Objective(loss)
         self.metrics = metrics or _loss_as_metric(self.objective)
-        self.processes, self.trackers, self.config = processes or Processes(), trackers, config or {}
+        self.processes, self.trackers, self.config = (processes or Processes()).around(operator), trackers, config or {}
         self._parameters = list(operator.parameters())
         self._device = self._parameters[0].device
         self.batches = Batches(train, settings, self.processes, self._device)
@@ -160,7 +160,7 @@ class Trainer:
         norm = torch.zeros((), device=self._device)
 
         def closure() -> Tensor:
-            self.objective.start(step, self.settings.seed, self.processes.rank)
+            self.objective.start(step, self.settings.seed, self.processes.stream)
             self.optimizer.zero_grad(set_to_none=True)
             loss = torch.zeros((), device=self._device)
             for number, (fields, weight) in enumerate(parts):
@@ -181,7 +181,7 @@ class Trainer:
 
     def _trial(self, step: int, network: nn.Module) -> Tensor:
         """The loss of a network in a step that leaves no trace."""
-        self.objective.start(step, self.settings.seed, self.processes.rank)
+        self.objective.start(step, self.settings.seed, self.processes.stream)
         return self.objective(network, self.batches.sample())
 
     def _clip(self) -> Tensor:
@@ -205,6 +205,8 @@ class Trainer:
             state["best"], state["best_step"] = deciding, state["step"]
         row = {"step": state["step"], "epoch": epoch + 1, "train_loss": train_loss, "lr": self.optimizer.param_groups[0]["lr"]}
         row |= {"gradient_norm": gradient_norm} | {f"valid_{name}": value for name, value in values.items()}
+        reports = self.processes.gather(self.objective.report())
+        row |= {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
         row |= {"seconds": round(state["seconds"], 3), "seconds_data": round(waited, 3)}
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(deciding)

@@ -38,9 +38,9 @@ def validate(
     was_training = operator.training
     operator.eval()
     totals = list(torch.zeros(len(metrics), dtype=torch.float64, device=next(operator.parameters()).device))
-    own = torch.arange(len(data)).split(batch_size)[processes.rank :: processes.size]
+    own = processes.own(data.orders(batch_size))
     for fields in data.batches(own):
         totals = accumulate(totals, metrics, *predict(operator, fields))
     operator.train(was_training)
-    parts = processes.gather([total.cpu() for total in totals])
+    parts = processes.totals([total.cpu() for total in totals])
     return finish(merge(parts, metrics), metrics, len(data))

@@ -72,6 +72,7 @@ class NeuralStagger(Operator):
         if courant is not None:
             courant.require(decomposition)
         self.decomposition, self.limit, self.derived = decomposition, limit, derived
+        self.spans_processes = execution == "processes"
         self.frames = Frames(decomposition, dict(state), dict(inputs or {}), dict(held or {}))
         channels, further = sum(state.values()), sum((inputs or {}).values())
         self.networks = SubtaskNetworks(

@@ -49,6 +49,9 @@ class Blocks(Objective):
         prediction = rollout(operator, blocks, self.states, steps)
         return {name: self._frames(values) for name, values in prediction.items()}, met
 
+    def report(self) -> dict[str, float]:
+        return self.objective.report()
+
     def _blocked(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.frames == 1:
             return batch

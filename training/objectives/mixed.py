@@ -37,6 +37,10 @@ class Mixed(Objective):
     def predict(self, operator: Apply, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return self._part(next(iter(self.weights))).predict(operator, batch)
 
+    def report(self) -> dict[str, float]:
+        reports = {name: self._part(name).report() for name in self.weights}
+        return {f"{name}_{key}": value for name, report in reports.items() for key, value in report.items()}
+
     def _part(self, name: str) -> Objective:
         part = self.get_submodule(name)
         assert isinstance(part, Objective)

@@ -59,6 +59,10 @@ class Objective(nn.Module):
     def forward(self, operator: Apply, batch: dict[str, Tensor]) -> Tensor:
         return self.judge(*self.predict(operator, batch))
 
+    def report(self) -> dict[str, float]:
+        """What the log is to know of the epoch that ends, by name; none here."""
+        return {}
+
     def judge(self, prediction: Fields, fields: Fields) -> Tensor:
         assert self.loss is not None
         return self.loss(prediction, fields)

@@ -1,5 +1,6 @@
 """Training without trajectories: the operator generates the states that it is trained on."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +9,10 @@ from torch import Tensor
 from ...errors import InputError
 from .objective import Apply, Loss, Objective
 from .trajectory import frame, previous, require_states, rollout
+
+log = logging.getLogger("thalweg")
+
+_MANY = 0.05  # share of dropped states that is worth a warning
 
 
 class Pool(Objective):
@@ -26,7 +31,8 @@ class Pool(Objective):
         states: the fields that the operator takes at one frame and returns at the next.
         size: slots, at least the batch size.
         reset: probability of a reset in each step.
-        limit: a state whose largest value exceeds so many times that of the batch's is dropped from the pool.
+        limit: a state whose largest value exceeds so many times the largest of all that the pool was given is dropped, and its slot begins
+            anew. Where all of these are zero, as for flows from rest, only what is not finite is dropped. :meth:`report` counts them.
         trajectories: whether the data are trajectories, ``(batch, time, ...)``. A reset then takes a random frame, and validation compares
             rollouts with them.
 
@@ -46,6 +52,8 @@ class Pool(Objective):
         self.limit, self.trajectories = limit, trajectories
         self._slots: dict[str, Tensor] = {}
         self._filled = torch.zeros(size, dtype=torch.bool)
+        self._largest: dict[str, Tensor] = {}
+        self._counts = torch.zeros(2, dtype=torch.float64)  # states that were reached and, of them, dropped since the last report
         self._reached: list[tuple[Tensor, dict[str, Tensor], Tensor]] = []
 
     def start(self, step: int, seed: int = 0, *streams: int) -> None:
@@ -71,12 +79,27 @@ class Pool(Objective):
             return rollout(operator, batch, self.states, steps), met
         return operator(batch), self._judged_against(batch)
 
+    def report(self) -> dict[str, float]:
+        """The share of states that were dropped from the pool since the last report, as ``pool_dropped``; a warning if it is large."""
+        self._put_back()
+        reached, dropped = self._counts.tolist()
+        self._counts.zero_()
+        if dropped > _MANY * reached:
+            log.warning(
+                "%d of the pool's %d states went beyond its limit and were dropped: rollouts diverge. Lower the learning rate, or raise "
+                "the pool's reset or limit.",
+                dropped,
+                reached,
+            )
+        return {"pool_dropped": dropped / max(reached, 1.0)}
+
     def get_extra_state(self) -> dict[str, object]:
         self._put_back()
-        return {"slots": self._slots, "filled": self._filled}
+        return {"slots": self._slots, "filled": self._filled, "largest": self._largest, "counts": self._counts.clone()}
 
     def set_extra_state(self, state: dict) -> None:
         self._slots, self._filled = dict(state["slots"]), state["filled"]
+        self._largest, self._counts = dict(state["largest"]), state["counts"].clone()
         self._reached.clear()
 
     def _instant(self, batch: dict[str, Tensor], number: int) -> dict[str, Tensor]:
@@ -107,13 +130,17 @@ class Pool(Objective):
     ) -> tuple[dict[str, Tensor], Tensor]:
         """What goes back into the slots, and which of it is worth keeping."""
         reached = {name: prediction[name].detach() for name in self.states}
-        bounded = torch.stack(
-            [u.flatten(1).abs().amax(1) <= self.limit * fresh[name].abs().amax() for name, u in reached.items()]
-        )
-        return fields | reached, bounded.all(0)
+        bounded = []
+        for name, u in reached.items():
+            given, largest = fresh[name].abs().amax(), u.flatten(1).abs().amax(1)
+            self._largest[name] = torch.maximum(self._largest.get(name, given).to(given), given)
+            scale = self._largest[name]
+            bounded.append(torch.isfinite(largest) & ((largest <= self.limit * scale) | (scale == 0)))
+        return fields | reached, torch.stack(bounded).all(0)
 
     def _put_back(self) -> None:
         for rows, fields, kept in self._reached:
+            self._counts = self._counts.to(rows.device) + torch.stack([torch.ones_like(kept), ~kept]).sum(1)
             for name, values in fields.items():
                 self._slots[name][rows] = values
             self._filled[rows] = kept

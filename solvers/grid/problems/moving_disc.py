@@ -91,9 +91,11 @@ class MovingDisc(GridProblem):
         return {"disc": disc, "solid": self._solid(disc), "wall_velocity": torch.zeros_like(disc[:, :2]), "free": free}
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        # The solver has one set of obstacles, so each sample has a solver of its own.
-        started = [self._start_up(solid[0, :-1, :-1] > 0.5) for solid in inputs["solid"]]
-        return dict(zip(("psi", "p"), map(torch.cat, zip(*started, strict=True)), strict=True))
+        flow = self.flow(inputs["solid"][:, 0, :-1, :-1] > 0.5)
+        started = tuple(w[:, -1] for w in flow.solve(flow.at_rest(), self.start, 1, dt=self.dt))
+        velocity = flow.solve(started, self.interval, self.frames, dt=self.dt)
+        p = torch.stack([flow.pressure(tuple(w[:, frame] for w in velocity)) for frame in range(self.frames + 1)], 1)
+        return {"psi": potential_of(velocity, flow.spacings, (False, False))[0], "p": _at_vertices(p)}
 
     def stored(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: inputs[name] for name in ("free", "solid", "wall_velocity", "disc")}
@@ -110,13 +112,11 @@ class MovingDisc(GridProblem):
         """1 in the cells whose centres the disc covers."""
         cells = Grid(self.cells, (self.length, 1.0), location="centre").coordinates(disc.dtype, disc.device)
         inside = (cells - disc[:, :2, :-1, :-1]).square().sum(1, keepdim=True) < disc[:, 2:3, :-1, :-1].square()
-        return torch.nn.functional.pad(inside.to(disc.dtype), (0, 1, 0, 1), mode="replicate")
+        return _at_vertices(inside.to(disc.dtype))
 
-    def _start_up(self, solid: Tensor) -> tuple[Tensor, Tensor]:
-        """Stream function and pressure of the frames, ``(1, time, 1, nx + 1, ny + 1)`` each."""
-        flow = self.flow(solid)
-        started = tuple(w[:, -1] for w in flow.solve(flow.at_rest(), self.start, 1, dt=self.dt))
-        velocity = flow.solve(started, self.interval, self.frames, dt=self.dt)
-        p = flow.pressure(tuple(w[0] for w in velocity))
-        p = torch.nn.functional.pad(p, (0, 1, 0, 1), mode="replicate")
-        return potential_of(velocity, flow.spacings, (False, False))[0], p[None]
+
+def _at_vertices(u: Tensor) -> Tensor:
+    """A field of cells ``(..., x, y)`` with its last values repeated, for as many points as there are vertices."""
+    nx, ny = u.shape[-2:]
+    rows, columns = (torch.arange(n + 1, device=u.device).clamp(max=n - 1) for n in (nx, ny))
+    return u.index_select(-2, rows).index_select(-1, columns)
