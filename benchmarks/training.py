@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from thalweg import data, training
 from thalweg.allocator import keep_freed_memory
 from thalweg.commands import generate
-from thalweg.commands.run import split_range
+from thalweg.commands.splits import split_range
 from thalweg.configuration import build
 from thalweg.operators import build_operator
 from thalweg.training import Checkpoints, MetricsLog, Settings, Trainer

@@ -1,13 +1,18 @@
 """The certificate of a prediction: a bound on its error from its residual, calibrated on the validation samples of its run."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..configuration import build
+from ..data import FamilyDataset
+from ..data.shards import Spaces
 from ..errors import InputError
+from ..fem import DiscretizationFamily
+from ..operators import OperatorFamily
 from ..training.certificate import Certificate, ResidualEstimate, calibrate, in_double
 from .run import Run
 
@@ -29,19 +34,23 @@ def certify(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tenso
             "This run has no certificate: its configuration has no training.certificate, which says how the residual of its equation is "
             "measured. conf/training/default.yaml has one for Poisson's equation."
         )
-    estimate = build(node["certificate"], trained.discretization(torch.float64))
-    if not isinstance(estimate, ResidualEstimate):
-        raise InputError(
-            f"training.certificate must describe a thalweg.training.ResidualEstimate, not a {type(estimate).__name__}."
-        )
-    estimate = estimate.to(trained.device)
+    exact = trained.discretization(torch.float64)
+
+    def estimate_on(disc: Spaces) -> ResidualEstimate:
+        estimate = build(node["certificate"], disc)
+        if not isinstance(estimate, ResidualEstimate):
+            raise InputError(
+                f"training.certificate must describe a thalweg.training.ResidualEstimate, not a {type(estimate).__name__}."
+            )
+        return estimate.to(trained.device)
+
     path = trained.folder / f"certificate-{trained.checkpoint.name}.json"
     if path.exists():
         certificate = Certificate.load(path)
     else:
-        disc = trained.discretization()
-        certificate = calibrate(trained.operator(disc), trained.data("valid", disc), estimate)
+        certificate = _calibrated(trained, exact, estimate_on)
         certificate.save(path)
+    estimate = estimate_on(trained.place(exact, fields))
     u, inputs = in_double(prediction, fields)
     bound = certificate.factor(coverage) * estimate.residual_norm(u, inputs)[0].item()
     relative = bound / estimate.size(u)[0].item()
@@ -54,3 +63,18 @@ def certify(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tenso
         coverage,
     )
     return bound
+
+
+def _calibrated(
+    trained: Run, exact: Spaces | DiscretizationFamily, estimate_on: Callable[[Spaces], ResidualEstimate]
+) -> Certificate:
+    """The certificate from the validation samples, of a family from those on all of its meshes."""
+    disc = trained.discretization()
+    operator, data = trained.operator(disc), trained.data("valid", disc)
+    if not isinstance(data, FamilyDataset) or not isinstance(exact, DiscretizationFamily):
+        return calibrate(operator, data, estimate_on(trained.place(exact, {})))
+    assert isinstance(operator, OperatorFamily)
+    parts = [
+        calibrate(operator.on(k), member, estimate_on(exact[k])) for k, member in zip(data.numbers, data.members, strict=True)
+    ]
+    return Certificate(tuple(sorted(ratio for part in parts for ratio in part.ratios)))

@@ -20,6 +20,7 @@ from ..training.metrics.metric import final
 from ..visualization.tradeoff import plot_tradeoff
 from .run import Run
 from .solver_levels import solver_levels
+from .splits import shard_folders
 
 log = logging.getLogger("thalweg")
 
@@ -106,9 +107,8 @@ def _require_same_data(runs: list[Run], split: str) -> None:
     """Errors are compared on the same samples of the same data only."""
     made = []
     for run in runs:
-        found = shards(run.config.data.folder)
-        provenance = read_provenance(found[0]) if found else None
-        made.append(provenance and (provenance.fingerprint, provenance.seed, provenance.config))
+        makings = [read_provenance(found[0]) for folder in shard_folders(run.config) if (found := shards(folder))]
+        made.append([(making.fingerprint, making.seed, making.config) for making in makings])
     for run, making in zip(runs, made, strict=True):
         if making != made[0]:
             raise InputError(

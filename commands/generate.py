@@ -21,7 +21,9 @@ def run(config: DictConfig) -> None:
     if workers().rank:
         log.setLevel(logging.WARNING)  # the first process speaks for all
     data = config.data
-    wanted = config.num_samples if config.num_samples is not None else sum(data.split.values())
+    splits = sum(data.split.values())
+    each = splits if data.samples_per_mesh is None else data.samples_per_mesh
+    wanted = config.num_samples if config.num_samples is not None else each
     if not isinstance(wanted, int) or wanted < 1:
         raise InputError(f"num_samples must be a positive number of samples, not {wanted!r}.")
     resolved = OmegaConf.to_container(config.problem, resolve=True)
@@ -38,11 +40,16 @@ def run(config: DictConfig) -> None:
     # Under mpiexec every process solves samples of its own, on meshes of its own.
     with ensemble_member():
         problem = build(resolved)
-        if isinstance(problem, ProblemFamily):
-            folder = generate_family(problem, data.folder, config.members, wanted, **options)
+        is_family = isinstance(problem, ProblemFamily)
+        if is_family != (data.samples_per_mesh is not None):
+            raise InputError(
+                "data.samples_per_mesh is for families of meshes: give it, such as data.samples_per_mesh=16, and the numbers of meshes in "
+                f"data.split for one of them, and null otherwise. The problem is {resolved.get('_target_')}, it is {data.samples_per_mesh}."
+            )
+        if is_family:
+            folder = generate_family(problem, data.folder, splits, wanted, **options)
         else:
             if isinstance(problem, GridProblem):
                 problem.to(choose_device(config.device))
             folder = generate(problem, data.folder, wanted, **options)
-    each = f" on each of {config.members} domains" if isinstance(problem, ProblemFamily) else ""
-    log.info("%d samples%s in %s", wanted, each, folder)
+    log.info("%d samples%s in %s", wanted, f" on each of {splits} meshes" if is_family else "", folder)

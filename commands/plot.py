@@ -28,10 +28,10 @@ def run(config: DictConfig) -> None:
     data = trained.data("test", disc)
     if not 0 <= config.sample < len(data):
         raise InputError(f"There is no test sample {config.sample}; there are samples 0 to {len(data) - 1}.")
-    batch = data.batch(slice(config.sample, config.sample + 1))
+    batch = data.batch([config.sample])
     with torch.no_grad():
         prediction, fields = trained.objective(disc).predict(trained.operator(disc), batch)
-    spaces = trained.spaces()
+    disc, spaces = trained.place(disc, batch), trained.spaces()
     panels = _panels(disc, spaces, batch, prediction, fields)
     moving = {
         name

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..data.shards import Spaces
 from ..data.source import read_source
 from ..errors import InputError
+from ..fem.family import alike
 from ..training.objectives import Objective, rollout
 from .certification import certify
 from .prediction_file import write_prediction
@@ -29,8 +30,9 @@ def run(config: DictConfig) -> None:
             prediction, reference = objective.predict(operator, batch)
             times = None if data.times is None else data.times[1:]
         else:
-            batch = _read(OmegaConf.to_container(config.inputs, resolve=True), spaces, disc)
-            batch = {name: values.to(trained.device) for name, values in batch.items()}
+            like = trained.sample(config.sample, disc)  # of a family, it says which mesh
+            read = _read(OmegaConf.to_container(config.inputs, resolve=True), spaces, trained.place(disc, like))
+            batch = alike(like, {name: values.to(trained.device) for name, values in read.items()})
             prediction, reference = _apply(objective, operator, batch, config.steps), {}
             interval = 1.0 if data.times is None else float(data.times[1] - data.times[0])
             times = [interval * step for step in range(1, (config.steps or 1) + 1)] if _states(objective) else None
@@ -44,6 +46,7 @@ def run(config: DictConfig) -> None:
             fields[f"{name}_error"] = values[0] - reference[name][0]
     if config.refine:
         fields |= {name: values[0] for name, values in refine(trained, batch, prediction).items()}
+    disc = trained.place(disc, batch)
     where = {name: disc[spaces.get(name) or spaces[name.rsplit("_", 1)[0]]] for name in fields}
     path = write_prediction(config.output, trained.folder, where, fields, times)
     log.info("%s with %s", path, ", ".join(fields))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..configuration import build
 from ..errors import InputError
-from ..fem import Discretization, export
+from ..fem import Discretization, DiscretizationFamily, export
 from ..fem.firedrake import firedrake
 from .run import Run
 
@@ -32,6 +32,10 @@ def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor
         DivergedError: Newton's method does not converge from the prediction.
     """
     disc = trained.discretization()
+    if isinstance(disc, DiscretizationFamily):
+        raise InputError(
+            "A run on a family of meshes does not hold their problems, so that it cannot solve them; leave out refine=true."
+        )
     problem = build(OmegaConf.to_container(trained.config.problem, resolve=True))
     if not isinstance(disc, Discretization) or problem.nonlinear_solver is None:
         raise InputError(

@@ -1,5 +1,6 @@
 """A run as later commands find it: its folder, its configuration, its data and its best operator."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -7,17 +8,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from ..configuration import build
-from ..data import Dataset, open_dataset
-from ..data.dataset import field_spaces
-from ..data.shards import Spaces, read_spaces
+from ..data import Dataset
+from ..data.shards import Spaces
 from ..errors import FileError, InputError
-from ..fem import Discretization
+from ..fem import DiscretizationFamily
 from ..operators import Operator, load_operator
 from ..operators.files import read_identity
 from ..storage import atomic
 from ..training import Checkpoints, Metric
 from ..training.objectives import Objective
+from .judging import build_metrics, build_objective
+from .splits import open_split, read_discretization, spaces_of_fields
 
 CONFIG = "config.yaml"
 
@@ -35,67 +36,47 @@ class Run:
         self.config = read_config(self.folder)
         self.checkpoint = Checkpoints(self.folder / "checkpoints").best()
 
-    def operator(self, disc: Spaces) -> Operator:
+    def operator(self, disc: Spaces | DiscretizationFamily) -> Operator:
         """The operator of the best checkpoint."""
         return load_operator(self.checkpoint, disc).to(self.device)
 
-    def discretization(self, dtype: torch.dtype = torch.float32) -> Spaces:
-        """The discretization, or the grids, the operator was trained on."""
-        disc = read_spaces(Path(self.config.data.folder), dtype)
+    def discretization(self, dtype: torch.dtype = torch.float32) -> Spaces | DiscretizationFamily:
+        """The discretization, the grids, or the family that the operator was trained on."""
+        disc = read_discretization(self.config, dtype)
         disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
         return disc.to(self.device)
 
-    def meshes(self) -> Discretization:
-        """The discretization of a run on meshes, for what is drawn or written on them.
-
-        Raises:
-            InputError: the run's fields live on grids.
-        """
-        disc = self.discretization()
-        if not isinstance(disc, Discretization):
-            raise InputError(f"The fields of {self.folder} live on uniform grids; only those on meshes can be shown this way.")
-        return disc
+    def place(self, disc: Spaces | DiscretizationFamily, fields: Mapping[str, Tensor]) -> Spaces:
+        """What fields live on: of a family, the discretization on their mesh."""
+        return disc.of(fields) if isinstance(disc, DiscretizationFamily) else disc
 
     def spaces(self) -> dict[str, str]:
         """The space of each field in the data."""
-        return field_spaces(self.config.data.folder)
+        return spaces_of_fields(self.config)
 
-    def sample(self, number: int, disc: Spaces) -> dict[str, Tensor]:
+    def sample(self, number: int, disc: Spaces | DiscretizationFamily) -> dict[str, Tensor]:
         """One test sample as a batch of one."""
         data = self.data("test", disc)
         if not 0 <= number < len(data):
             raise InputError(f"There is no test sample {number}; there are samples 0 to {len(data) - 1}.")
-        return data.batch(slice(number, number + 1))
+        return data.batch([number])
 
-    def data(self, split: str, disc: Spaces) -> Dataset:
+    def data(self, split: str, disc: Spaces | DiscretizationFamily) -> Dataset:
         """One split of the data the run was configured with."""
-        data = self.config.data
-        samples = split_range(self.config, split)
-        return open_dataset(data.folder, samples, disc, in_memory_up_to=data.get("in_memory_up_to", 4e9)).to(self.device)
+        return open_split(self.config, split, disc).to(self.device)
 
     def metrics(self) -> dict[str, Metric]:
         """The configured metrics in float64."""
-        nodes = OmegaConf.to_container(self.config.training.metrics, resolve=True)
-        return build(nodes, self.discretization(torch.float64))
+        return build_metrics(self._training(), self.discretization(torch.float64))
 
-    def objective(self, disc: Spaces) -> Objective:
+    def objective(self, disc: Spaces | DiscretizationFamily) -> Objective:
         """How the operator was applied in training, and is to be judged: once, or unrolled along trajectories."""
-        training = OmegaConf.to_container(self.config.training, resolve=True)
-        assert isinstance(training, dict)
-        node = training.get("objective")
-        if node is None:
-            return Objective()
-        objective = build(node, disc)
-        return objective(build(training["loss"], disc)) if node.get("_partial_") else objective
+        return build_objective(self._training(), disc)
 
-
-def split_range(config: DictConfig, split: str) -> range:
-    """Sample numbers of a split. Test samples come first, so that more training data never touch them."""
-    sizes = config.data.split
-    if split not in ("test", "valid", "train"):
-        raise InputError(f"There is no split {split!r}; choose test, valid or train.")
-    starts = {"test": 0, "valid": sizes.test, "train": sizes.test + sizes.valid}
-    return range(starts[split], starts[split] + sizes[split])
+    def _training(self) -> dict:
+        nodes = OmegaConf.to_container(self.config.training, resolve=True)
+        assert isinstance(nodes, dict)
+        return nodes
 
 
 def choose_device(device: str) -> torch.device:

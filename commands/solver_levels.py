@@ -13,6 +13,7 @@ from torch import Tensor
 from ..configuration import build
 from ..data.shards import read_provenance, shards
 from ..errors import InputError
+from ..fem import DiscretizationFamily
 from ..fem.grid_transfer import grid_transfer
 from ..training.evaluation import Result
 from ..training.metrics import accumulate, finish
@@ -28,7 +29,7 @@ def solver_levels(run: Run, levels: list[Any], split: str, samples: int) -> Iter
     median over samples, on grids that of a batch of all, divided by their number.
 
     Raises:
-        InputError: a change is no mapping, or leads to another box or to other times.
+        InputError: a change is no mapping, leads to another box or to other times, or the run is on a family of meshes.
     """
     if not levels:
         return
@@ -36,8 +37,13 @@ def solver_levels(run: Run, levels: list[Any], split: str, samples: int) -> Iter
     assert isinstance(nodes, dict)
     from ..solvers.grid.problem import GridProblem
 
+    disc = run.discretization()
+    if isinstance(disc, DiscretizationFamily):
+        raise InputError(
+            "The cheaper solver of a family of meshes would need meshes of its own; compare its operators with solver=[]."
+        )
     fine = build(nodes)
-    data = run.data(split, run.discretization())
+    data = run.data(split, disc)
     first = [i for i, attempt in enumerate(data.parameters.get("attempt", [0] * len(data))) if not attempt][:samples]
     truth = {name: values.double().cpu() for name, values in data.batch(first).items()}
     for change in levels:

@@ -9,15 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..allocator import keep_freed_memory
 from ..configuration import build
-from ..data import TimeWindows, open_dataset
-from ..data.shards import Spaces
 from ..errors import InputError
 from ..operators import Operator, build_operator, load_weights
 from ..operators.files import WEIGHTS
 from ..training import (
     Checkpoints,
     MetricsLog,
-    Objective,
     Processes,
     Settings,
     Trainer,
@@ -27,7 +24,9 @@ from ..training import (
     record_environment,
 )
 from ..training.schedule import has_end
-from .run import choose_device, read_config, split_range, write_config
+from .judging import build_metrics, build_objective
+from .run import choose_device, read_config, write_config
+from .splits import in_windows, open_split, read_discretization
 
 log = logging.getLogger("thalweg")
 
@@ -59,10 +58,8 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     if device.type == "cpu":
         keep_freed_memory()
     torch.manual_seed(config.seed)
-    most = config.data.in_memory_up_to
-    train = open_dataset(config.data.folder, split_range(config, "train"), in_memory_up_to=most)
-    disc = train.discretization
-    valid = open_dataset(config.data.folder, split_range(config, "valid"), disc, in_memory_up_to=most)
+    disc = read_discretization(config)
+    train, valid = open_split(config, "train", disc), open_split(config, "valid", disc)
     nodes = OmegaConf.to_container(config, resolve=True)
     assert isinstance(nodes, dict)
 
@@ -71,12 +68,12 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     resume = together.first(lambda: _prepare(folder, config))
     if config.init is not None and not resume:
         _initialise(operator, Path(config.init))
-    for part in (operator, train, valid):
+    for part in (train, valid, operator):
         part.to(device)
     training = nodes["training"]
     if windows := training.get("windows"):
-        train = TimeWindows(train, **windows)
-    objective, metrics = _objective(training, disc).to(device), build(training["metrics"], disc)
+        train = in_windows(train, windows)
+    objective, metrics = build_objective(training, disc).to(device), build_metrics(training, disc)
     for metric in metrics.values():
         metric.to(device)
     trainer = Trainer(
@@ -100,12 +97,6 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     state = trainer.run(resume)
     log.info("best validation metric %.5f after step %d; run folder %s", state["best"], state["best_step"] or 0, folder)
     return state["best"]
-
-
-def _objective(training: dict, disc: Spaces) -> Objective:
-    """The configured objective; a partial one is given the configured loss."""
-    objective = build(training["objective"], disc)
-    return objective(build(training["loss"], disc)) if training["objective"].get("_partial_") else objective
 
 
 def _initialise(operator: Operator, source: Path) -> None:

@@ -2,7 +2,7 @@
 
 from .card import read_card
 from .dataset import Dataset, FieldDataset
-from .family import FamilyDataset, generate_family
+from .family import FamilyDataset, generate_family, read_family
 from .formats import read_pdebench, read_well, write_well
 from .generation import generate
 from .normalisation import Moments, Normaliser, load_moments, moments, save_moments
@@ -28,6 +28,7 @@ __all__ = [
     "moments",
     "open_dataset",
     "read_card",
+    "read_family",
     "read_pdebench",
     "read_pvd",
     "read_spaces",

@@ -32,8 +32,10 @@ class Dataset(ABC):
         samples: the numbers of the samples.
         times: of the frames of trajectories, ``(time,)``, or None.
         parameters: further numbers of each sample, ``(samples,)`` by name.
+        picks_on_host: whether rows are looked up by the host; else on the device of the fields.
     """
 
+    picks_on_host: bool = False
     discretization: Spaces
     spaces: dict[str, str]
     samples: range
@@ -68,6 +70,13 @@ class Dataset(ABC):
     def batches(self, order: Iterable[Rows]) -> Iterator[dict[str, Tensor]]:
         """The batches of an epoch, one after the other."""
         return map(self.batch, order)
+
+    def orders(self, batch_size: int, generator: torch.Generator | None = None) -> list[Tensor]:
+        """The rows of each batch of an epoch, all samples once; shuffled with a generator."""
+        return list(self._order(generator).split(batch_size))
+
+    def _order(self, generator: torch.Generator | None) -> Tensor:
+        return torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
 
 
 class FieldDataset(Dataset):

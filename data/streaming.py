@@ -30,6 +30,8 @@ class StreamedDataset(Dataset):
         scale_samples: samples that ``fields`` holds, spread evenly over the range.
     """
 
+    picks_on_host = True
+
     def __init__(
         self,
         folder: str | os.PathLike,

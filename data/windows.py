@@ -39,7 +39,7 @@ class TimeWindows(Dataset):
                 "All must be at least 1, and together no more than there are."
             )
         self.dataset, self.history, self.horizon, self.stride = dataset, history, horizon, stride
-        self.length = history + horizon
+        self.length, self.picks_on_host = history + horizon, dataset.picks_on_host
         self.discretization, self.spaces, self.times = dataset.discretization, dataset.spaces, dataset.times
         self._starts = torch.arange(0, len(dataset.times) - self.length + 1, stride)
         self.samples = range(len(dataset) * len(self._starts))

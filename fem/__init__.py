@@ -5,6 +5,7 @@ from .discretization import Discretization
 from .discretization_file import load
 from .export import export
 from .export_mesh import boundary_tags
+from .family import DiscretizationFamily, FieldsOnMesh
 from .forms import Residual, ResidualLoss, compile_form
 from .gmsh_geometry import gmsh_mesh
 from .grid import grid_interpolation
@@ -23,7 +24,9 @@ from .uniform_grid import Grid, Grids, load_grids
 
 __all__ = [
     "Discretization",
+    "DiscretizationFamily",
     "Element",
+    "FieldsOnMesh",
     "FluxProjection",
     "Grid",
     "Grids",

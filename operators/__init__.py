@@ -16,6 +16,7 @@ from .encoders import (
     TraceEncoder,
 )
 from .export import export_operator, load_exported
+from .family import OperatorFamily
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .form_encoders import FormEncoder, FunctionalEncoder
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
@@ -73,6 +74,7 @@ __all__ = [
     "ObservationEncoder",
     "OnGrid",
     "Operator",
+    "OperatorFamily",
     "OperatorNetwork",
     "PlainDecoder",
     "PointwiseProcessor",

@@ -5,27 +5,33 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..configuration import build
 from ..errors import FileError, InputError
-from ..fem import Discretization
+from ..fem import Discretization, DiscretizationFamily
 from ..fem.uniform_grid import Grids
 from ..storage import atomic
+from .family import OperatorFamily
 from .operator import Operator
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "operator.json"
 
 
-def build_operator(config: Mapping, disc: Discretization | Grids) -> Operator:
+def build_operator(config: Mapping, disc: Discretization | Grids | DiscretizationFamily) -> Operator:
     """The operator that a configuration describes; it knows its configuration and the discretization's fingerprint.
+
+    On a family of meshes it is an :class:`OperatorFamily`.
 
     Raises:
         InputError: as :func:`build`, or the configuration describes something else.
     """
+    if isinstance(disc, DiscretizationFamily):
+        return OperatorFamily(build_operator(config, disc[disc.numbers[0]]), disc, operator_on)
     operator = build(config, disc)
     if not isinstance(operator, Operator):
         raise InputError(
@@ -76,8 +82,8 @@ def load_weights(folder: str | os.PathLike, operator: nn.Module) -> None:
     operator.load_state_dict(weights)
 
 
-def load_operator(folder: str | os.PathLike, disc: Discretization | Grids) -> Operator:
-    """Rebuild a saved operator on its discretization.
+def load_operator(folder: str | os.PathLike, disc: Discretization | Grids | DiscretizationFamily) -> Operator:
+    """Rebuild a saved operator on its discretization, or on its family of them.
 
     Raises:
         FileError, InputError: as :func:`read_identity` and :func:`load_weights`; or the operator was not built from a configuration.
@@ -104,7 +110,9 @@ def operator_on(operator: Operator, disc: Discretization | Grids) -> Operator:
     """
     if operator.config is None:
         raise InputError("The operator was put together by hand, so it cannot be rebuilt. Make it by build_operator.")
-    twin = build_operator(operator.config, disc)
+    # Its own random weights are thrown away; the random numbers of a training run do not depend on when that happens.
+    with torch.random.fork_rng(devices=[]):
+        twin = build_operator(operator.config, disc)
     if differences := _differences(twin.state_dict(), operator.state_dict()):
         raise InputError(f"The operator's weights belong to its mesh: {'; '.join(differences[:3])}.")
     modules = dict(operator.named_modules())

@@ -47,7 +47,8 @@ class OnPlatesWithHoles(ProblemFamily):
     Good values: the defaults, meshes of about 500 cells.
 
     Args:
-        problem: makes the problem from a mesh, such as ``partial(Poisson, dirichlet=["sides", "holes"])``.
+        problem: makes the problem from a mesh, such as ``partial(Poisson, degree=1)``.
+        dirichlet: the boundary parts, of sides and holes, where the problem prescribes values.
         lengths: sides of the rectangle.
         holes: range of their number.
         radii: range of their radii.
@@ -61,6 +62,7 @@ class OnPlatesWithHoles(ProblemFamily):
     def __init__(
         self,
         problem: Callable[..., Problem],
+        dirichlet: Sequence[str] = ("sides", "holes"),
         lengths: Sequence[float] = (1.0, 1.0),
         holes: Sequence[int] = (1, 3),
         radii: Sequence[float] = (0.08, 0.15),
@@ -69,12 +71,14 @@ class OnPlatesWithHoles(ProblemFamily):
     ):
         if not (0 <= holes[0] <= holes[1] and 0 < radii[0] <= radii[1] and min(lengths) > 0):
             raise InputError(f"Holes need ranges of numbers and of positive radii; got {tuple(holes)} and {tuple(radii)}.")
-        self.problem, self.lengths, self.holes = problem, tuple(lengths), tuple(holes)
+        self.problem, self.dirichlet = problem, tuple(dirichlet)
+        self.lengths, self.holes = tuple(lengths), tuple(holes)
         self.radii, self.gap, self.size = tuple(radii), gap, size
 
     def member(self, seed: int, k: int) -> Problem:
         discs = self.random_discs(np.random.default_rng(np.random.SeedSequence((seed, k))))
-        return self.problem(gmsh_mesh(lambda gmsh: self._plate(gmsh, discs), self.size))
+        mesh = gmsh_mesh(lambda gmsh: self._plate(gmsh, discs), self.size)
+        return self.problem(mesh, dirichlet=self.dirichlet)
 
     def random_discs(self, rng: np.random.Generator) -> np.ndarray:
         """Centres and radii ``(holes, 3)``.

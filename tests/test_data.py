@@ -14,7 +14,7 @@ import torch
 
 from small import configuration
 from thalweg.commands import generate
-from thalweg.commands.run import split_range
+from thalweg.commands.splits import split_range
 from thalweg.data import FieldDataset
 from thalweg.data import generate as generate_data
 from thalweg.data.dataset import field_spaces, shards

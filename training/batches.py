@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..data import Dataset, StreamedDataset
+from ..data import Dataset
 from ..errors import FileError, ThalwegError
 from .distributed import Processes
 from .settings import Settings
@@ -28,13 +28,11 @@ class Batches:
 
     def __init__(self, data: Dataset, settings: Settings, processes: Processes, device: torch.device):
         self.data, self.settings, self.processes = data, settings, processes
-        # Samples in memory are picked on their device; those in files, by the host.
-        streamed = isinstance(getattr(data, "dataset", data), StreamedDataset)
-        self._index_device = torch.device("cpu") if streamed else device
+        self._index_device = torch.device("cpu") if data.picks_on_host else device
 
     def __len__(self) -> int:
         """Batches of one epoch."""
-        return math.ceil(len(self.data) / self.settings.batch_size)
+        return len(self.data.orders(self.settings.batch_size))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[tuple[int, Parts]]:
         """Batches of an epoch from the ``first`` on: samples over all processes, and the parts of this one.
@@ -43,8 +41,7 @@ class Batches:
             FileError: the data cannot be read any more.
         """
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + number)
-        order = torch.randperm(len(self.data), generator=generator).to(self._index_device)
-        batches = order.split(self.settings.batch_size)[first:]
+        batches = self._moved(self.data.orders(self.settings.batch_size, generator))[first:]
         plan = [self._parts(rows) for rows in batches]
         fields = iter(self.data.batches([rows for parts in plan for rows, _ in parts]))
         for rows, parts in zip(batches, plan, strict=True):
@@ -60,8 +57,12 @@ class Batches:
 
     def sample(self) -> dict[str, Tensor]:
         """A part of the usual size."""
-        rows = torch.arange(min(self.settings.batch_size, len(self.data)), device=self._index_device)
+        rows, *_ = self._moved(self.data.orders(self.settings.batch_size)[:1])
         return self.data.batch(self._parts(rows)[0][0])
+
+    def _moved(self, batches: list[Tensor]) -> list[Tensor]:
+        """Rows where they are looked up, moved all at once."""
+        return list(torch.cat(batches).to(self._index_device).split([len(rows) for rows in batches]))
 
     def _parts(self, rows: Tensor) -> list[tuple[Tensor, float]]:
         own, weight = self.processes.share(rows)
@@ -72,6 +73,7 @@ class Batches:
 def digest(data: Dataset) -> str:
     """A hash of the first, the middle and the last sample, which differ where data were generated otherwise."""
     hashed = hashlib.sha256()
-    for name, values in sorted(data.batch([0, len(data) // 2, len(data) - 1]).items()):
-        hashed.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    samples = [data.batch([row]) for row in (0, len(data) // 2, len(data) - 1)]
+    for name in sorted(samples[0]):
+        hashed.update(name.encode() + b"".join(fields[name].cpu().contiguous().numpy().tobytes() for fields in samples))
     return hashed.hexdigest()[:16]

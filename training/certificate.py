@@ -15,6 +15,7 @@ from ..errors import FileError, InputError
 from ..fem import Space
 from ..storage import atomic
 from .losses import FormResidual
+from .metrics.metric import in_double
 
 
 class ResidualEstimate(nn.Module):
@@ -96,12 +97,7 @@ def calibrate(operator: nn.Module, data: Dataset, estimate: ResidualEstimate, ba
     Predictions are made in the operator's precision; build ``estimate`` in float64, so that rounding stays out of the residuals.
     """
     ratios = []
-    for rows in torch.arange(len(data)).split(batch_size):
+    for rows in data.orders(batch_size):
         prediction, fields = in_double(operator(batch := data.batch(rows)), batch)
         ratios.append(estimate.error(prediction, fields) / estimate.residual_norm(prediction, fields))
     return Certificate(tuple(torch.cat(ratios).sort().values.tolist()))
-
-
-def in_double(*parts: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Fields in float64, for estimates that are held so."""
-    return [{name: value.double() for name, value in part.items()} for part in parts]

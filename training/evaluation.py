@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data.dataset import Dataset
 from .metrics import Metric, accumulate, finish
-from .metrics.metric import Value
+from .metrics.metric import Value, in_double
 from .objectives import Objective
 
 Result = dict[str, Value]
@@ -25,8 +25,8 @@ def evaluate(
 
     Predictions are made in the operator's precision and judged in that of the metrics' spaces, so build those in float64. How they are made
     is the objective's matter: a :class:`Rollout` unrolls the operator from the first frame of every stored trajectory to its last. The
-    operator's time is the median over full batches of ``batch_size``, after one that is not counted; the solver's is the median over
-    samples, as recorded when the data were generated, without what it sets up once.
+    operator's time is the median over the largest batches, full ones if there are any, after one on each mesh that is not counted; the
+    solver's is the median over samples, as recorded when the data were generated, without what it sets up once on a mesh.
 
     Returns:
         The metrics; ``seconds_per_sample_operator`` and ``samples_per_second``; ``seconds_per_step`` and ``steps`` where there are several;
@@ -39,21 +39,27 @@ def evaluate(
     operator.eval()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    predict(operator, data.batch(slice(0, min(batch_size, len(data)))))
     totals: list[Tensor] = list(torch.zeros(len(metrics), dtype=torch.float64, device=device))
     seconds: list[float] = []
     steps = 1
-    for rows in torch.arange(len(data)).split(batch_size):
+    orders = data.orders(batch_size)
+    met = set()
+    for rows in orders:
         batch = data.batch(rows)
+        if (mesh := getattr(batch, "mesh", None)) not in met:
+            predict(operator, batch)
+            met.add(mesh)
         start = _now(device)
         prediction, fields = predict(operator, batch)
         seconds.append((_now(device) - start) / len(rows))
         steps = _steps(prediction, fields, data)
-        exact = [{name: value.double() for name, value in part.items()} for part in (prediction, fields)]
-        totals = accumulate(totals, metrics, *exact)
+        totals = accumulate(totals, metrics, *in_double(prediction, fields))
     operator.train(trains)
     result: Result = finish(totals, metrics, len(data))
-    result["seconds_per_sample_operator"] = statistics.median(seconds[: max(1, len(data) // batch_size)])
+    largest = max(map(len, orders))
+    result["seconds_per_sample_operator"] = statistics.median(
+        each for each, rows in zip(seconds, orders, strict=True) if len(rows) == largest
+    )
     result["samples_per_second"] = 1 / result["seconds_per_sample_operator"]
     if steps > 1:
         result |= {"seconds_per_step": result["seconds_per_sample_operator"] / steps, "steps": steps}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...fem.family import alike
 
 Fields = Mapping[str, Tensor]
 
@@ -63,6 +64,11 @@ class FieldMetric(Metric):
                 "with a trajectory; roll the operator out."
             )
         return u, v
+
+
+def in_double(*parts: Fields) -> list[dict[str, Tensor]]:
+    """Fields in float64, for metrics and estimates that are held so; those that know their mesh still do."""
+    return [alike(part, {name: value.double() for name, value in part.items()}) for part in parts]
 
 
 def over_frames(values: Tensor) -> Tensor:
