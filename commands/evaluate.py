@@ -10,6 +10,7 @@ from ..storage import atomic
 from ..training import MetricsLog, evaluate
 from ..training.evaluation import Result
 from .run import Run
+from .spread import spread_metrics
 
 #: Frames of an error over time that a table shows.
 _SHOWN = 5
@@ -20,7 +21,9 @@ def run(config: DictConfig) -> Result:
     trained = Run(config.run, config.device)
     disc = trained.discretization()
     data = trained.data(config.split, disc)
-    result = evaluate(trained.operator(disc), data, trained.metrics(), config.batch_size, trained.objective(disc))
+    operator = trained.operator(disc)
+    result = evaluate(operator, data, trained.metrics(), config.batch_size, trained.objective(disc))
+    result |= spread_metrics(trained, operator, data)
     if rows := MetricsLog(trained.folder / "metrics.jsonl").rows():
         result["seconds_train"] = rows[-1]["seconds"]
     with atomic(trained.folder / "metrics.json") as partial:

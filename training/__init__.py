@@ -5,7 +5,6 @@ from .checkpoint import Checkpoints
 from .distributed import Processes, processes
 from .environment import deterministic, environment, record_environment
 from .evaluation import evaluate
-from .family import MetricFamily, ObjectiveFamily
 from .grid_physics import StaggeredLoss, VorticityLoss
 from .log import MetricsLog
 from .losses import FormEnergy, FormResidual, SchemeResidual, WeightedSum
@@ -24,12 +23,14 @@ from .metrics import (
     Metric,
     RelativeNorm,
     SpectralError,
+    VelocityError,
     WeakDivergence,
 )
 from .objectives import Blocks, Mixed, Objective, Pool, Rollout, ScenePool, rollout
 from .optimizers import Lion, MuonAdamW, adam, adamw
 from .schedule import constant, cosine, one_cycle, plateau
 from .settings import Settings
+from .spread import SpreadCalibration, SubGridSpread
 from .trackers import TensorBoard, Tracker, WeightsAndBiases
 from .trainer import Trainer
 from .truncated_h1 import TruncatedH1
@@ -54,12 +55,10 @@ __all__ = [
     "MassDefect",
     "MaximumError",
     "Metric",
-    "MetricFamily",
     "MetricsLog",
     "Mixed",
     "MuonAdamW",
     "Objective",
-    "ObjectiveFamily",
     "Pool",
     "Processes",
     "RelativeNorm",
@@ -69,11 +68,14 @@ __all__ = [
     "SchemeResidual",
     "Settings",
     "SpectralError",
+    "SpreadCalibration",
     "StaggeredLoss",
+    "SubGridSpread",
     "TensorBoard",
     "Tracker",
     "Trainer",
     "TruncatedH1",
+    "VelocityError",
     "VorticityLoss",
     "WeakDivergence",
     "WeightedSum",

@@ -65,6 +65,15 @@ class Ensemble:
         )
         return cls(full.mean(0), full.std(0), len(full))
 
+    @property
+    def predicted(self) -> Tensor:
+        """The standard deviation √(1 + 1/m) · spread of what is not a member about the mean, if it is like one."""
+        return sqrt(1 + 1 / self.members) * self.spread
+
+    def scaled(self, factor: float) -> "Ensemble":
+        """With spreads times a factor that was found where the reference is known, see :class:`~thalweg.training.SpreadCalibration`."""
+        return Ensemble(self.mean, factor * self.spread, self.members)
+
     def calibration(self, reference: Tensor) -> dict[str, float]:
         """How the spread compares with the mean's error over all points.
 
@@ -75,7 +84,7 @@ class Ensemble:
         """
         error = (self.mean - reference).abs().flatten()
         spread = self.spread.flatten()
-        predicted = sqrt(1 + 1 / self.members) * spread
+        predicted = self.predicted.flatten()
         widths = torch.linspace(0.1, 3.0, 30, dtype=torch.float64)
         shares = [float((error <= float(z) * predicted).double().mean()) for z in widths]
         nominal = 2 * students_t.cdf(widths.numpy(), self.members - 1) - 1

@@ -8,6 +8,7 @@ from .norms import BoundaryError, BoundaryErrors, MaximumError, RelativeNorm
 from .spectra import SpectralError
 from .trajectories import DecorrelationTime, ErrorOverTime
 from .variance import VRMSE
+from .velocity import VelocityError
 from .weak_divergence import WeakDivergence
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Metric",
     "RelativeNorm",
     "SpectralError",
+    "VelocityError",
     "WeakDivergence",
     "accumulate",
     "finish",
