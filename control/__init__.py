@@ -2,8 +2,10 @@
 
 from .controls import Control, Controls
 from .firedrake_functional import FiredrakeFunctional
+from .frequency import expected_frequency, power_spectrum
 from .functional import ReducedFunctional
 from .minimize import CONTROLS, HISTORY, Minimum, descend, minimize
+from .shedding import Shedding
 from .spanned import SpannedFunctional
 from .taylor import taylor_test
 from .torch_functional import TorchFunctional
@@ -16,9 +18,12 @@ __all__ = [
     "FiredrakeFunctional",
     "Minimum",
     "ReducedFunctional",
+    "Shedding",
     "SpannedFunctional",
     "TorchFunctional",
     "descend",
+    "expected_frequency",
     "minimize",
+    "power_spectrum",
     "taylor_test",
 ]

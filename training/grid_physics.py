@@ -137,7 +137,7 @@ class StaggeredLoss(FrameResidual):
         p = None if self.pressure is None else self._cells(self.consecutive(prediction, truth, self.pressure)[1])
         squares = _mean_square(tuple(r / self.residual.dt for r in self.residual(before, after, p, solid, moving)))
         if self.boundary_weight:
-            around = self.residual.faces(solid, moving)
+            around = self.residual.faces(after, solid, moving)
             error = [(1 - m) * (u - w) for m, u, w in zip(around.open, after, around.prescribed, strict=True)]
             squares = squares + self.boundary_weight * _mean_square(error)
         return self.reduced(squares, samples)

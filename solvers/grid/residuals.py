@@ -93,24 +93,30 @@ class StaggeredResidual:
         dt: Δt between the frames.
         scheme: see :class:`VorticityResidual`.
         pressure: how it is dealt with.
+        held: the frames have the right velocities at the sides of the box, because their potential is held there, and these count
+            instead of the flow's own: an inflow may differ from sample to sample.
 
     Raises:
         InputError: an unknown scheme or treatment, a Δt that is not positive.
     """
 
-    def __init__(self, flow: StaggeredFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl"):
-        self.theta = _theta(scheme, dt)
+    def __init__(self, flow: StaggeredFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", held: bool = False):
+        self.theta, self.held = _theta(scheme, dt), held
         if pressure not in get_args(Pressure):
             raise InputError(f"The pressure's treatment is one of {', '.join(get_args(Pressure))}, not {pressure!r}.")
         self.flow, self.dt, self.pressure = flow, dt, pressure
         self.periodic = tuple(isinstance(pair[0], Periodic) for pair in flow.sides)
 
-    def faces(self, solid: Tensor | None = None, velocity: Velocity | None = None) -> Faces:
+    def faces(self, after: Velocity, solid: Tensor | None = None, velocity: Velocity | None = None) -> Faces:
         """Which faces move and the velocity of the others, with the flow's obstacles or with others, see :meth:`__call__`."""
-        if solid is None:
-            return self.flow.faces
         flow = self.flow
-        return faces(flow.cells, flow.sides, solid > 0.5, velocity, flow.faces.open[0])
+        around = flow.faces if solid is None else faces(flow.cells, flow.sides, solid > 0.5, velocity, flow.faces.open[0])
+        if not self.held:
+            return around
+        inside = around.solid or (0.0,) * len(after)
+        at_sides = [(1 - o) * (1 - torch.as_tensor(s).to(o)) for o, s in zip(around.open, inside, strict=True)]
+        values = [torch.lerp(v, w.detach(), m) for v, w, m in zip(around.prescribed, after, at_sides, strict=True)]
+        return Faces(around.open, tuple(values), around.solid)
 
     def __call__(
         self,
@@ -135,7 +141,7 @@ class StaggeredResidual:
                 f"The pressure's treatment is {self.pressure!r}, but {'a' if pressure is not None else 'no'} pressure was given."
             )
         flow = self.flow
-        around = self.faces(solid, solid_velocity)
+        around = self.faces(after, solid, solid_velocity)
         target = self._target(before, after, None if solid is None else around)
         if self.pressure == "projection":
             return _difference(after, self._projection(around, solid)(target))
@@ -178,9 +184,10 @@ class StaggeredResidual:
 
     def _projection(self, around: Faces, solid: Tensor | None) -> Projection:
         flow = self.flow
-        if solid is None:
+        if around is flow.faces:
             return flow.projection
-        return Projection(flow.cells, flow.spacings, flow.sides, around, solid > 0.5, flow.tolerance, flow.max_iterations)
+        cells = flow.solid if solid is None else solid > 0.5
+        return Projection(flow.cells, flow.spacings, flow.sides, around, cells, flow.tolerance, flow.max_iterations)
 
 
 class HasFlow(Protocol):
@@ -192,11 +199,16 @@ class HasFlow(Protocol):
 
 
 def residual_of(
-    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", device: str | None = None
+    problem: HasFlow,
+    dt: float,
+    scheme: str = "midpoint",
+    pressure: Pressure = "curl",
+    held: bool = False,
+    device: str | None = None,
 ) -> StaggeredResidual:
     """The residual of a problem's flow, from a configuration; on a GPU if there is one and no other device is named."""
     problem.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return StaggeredResidual(problem.flow(), dt, scheme, pressure)
+    return StaggeredResidual(problem.flow(), dt, scheme, pressure, held)
 
 
 def _difference(a: Velocity, b: Velocity) -> Velocity:
