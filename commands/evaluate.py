@@ -9,6 +9,7 @@ from rich.table import Table
 from ..storage import atomic
 from ..training import MetricsLog, evaluate
 from ..training.evaluation import Result
+from .one_step import one_step_metrics
 from .run import Run
 from .spread import spread_metrics
 
@@ -24,6 +25,7 @@ def run(config: DictConfig) -> Result:
     operator = trained.operator(disc)
     result = evaluate(operator, data, trained.metrics(), config.batch_size, trained.objective(disc))
     result |= spread_metrics(trained, operator, data)
+    result |= one_step_metrics(trained, operator, data, config.batch_size)
     if rows := MetricsLog(trained.folder / "metrics.jsonl").rows():
         result["seconds_train"] = rows[-1]["seconds"]
     with atomic(trained.folder / "metrics.json") as partial:

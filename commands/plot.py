@@ -11,18 +11,22 @@ from torch import Tensor
 from ..data.shards import Spaces
 from ..errors import InputError
 from ..fem import Space
+from ..training import BodyForces
 from ..visualization import animate, energy_spectrum, plot_comparison, plot_losses, plot_over_time, plot_spectra
 from ..visualization.panel import Where
 from .run import Run
 
 log = logging.getLogger("thalweg")
 
+#: Frames of a film, at most.
+_FRAMES = 60
+
 #: For each panel, where a field lives and its values: one frame, or a trajectory.
 Panels = dict[str, tuple[Where, Tensor]]
 
 
 def run(config: DictConfig) -> None:
-    """Draw what fits the run: fields, the loss, and of trajectories a film, the error over time and, on periodic grids, spectra."""
+    """Draw what fits the run: fields, the loss, and of trajectories a film, the error over time, forces, and spectra on grids."""
     trained = Run(config.run, config.device)
     disc = trained.discretization()
     data = trained.data("test", disc)
@@ -46,10 +50,13 @@ def run(config: DictConfig) -> None:
         frames = {_frames(prediction, fields, name) for name in moving}
         times = data.times[-frames.pop() :]
         shown = {title: panel for title, panel in panels.items() if _last(*panel) is not panel[1]}
-        animate(shown, times, trained.folder / "rollout.gif")
+        every = -(-len(times) // _FRAMES)
+        film = {title: (where, values[::every]) for title, (where, values) in shown.items()}
+        animate(film, times[::every], trained.folder / "rollout.gif")
         errors = {name: (times, _relative_errors(disc[spaces[name]], prediction[name][0], fields[name][0])) for name in moving}
         plot_over_time(errors, trained.folder / "error_over_time.png", label="relative L² error", logarithmic=True)
-        drawn += ["rollout.gif", "error_over_time.png", *_draw_spectra(trained, disc, spaces, panels)]
+        drawn += ["rollout.gif", "error_over_time.png", *_draw_forces(trained, prediction, fields, times)]
+        drawn += _draw_spectra(trained, disc, spaces, panels)
     log.info("%s in %s", ", ".join(drawn), trained.folder)
 
 
@@ -86,6 +93,20 @@ def _last(where: Where, values: Tensor) -> Tensor:
 
 def _relative_errors(where: Where, prediction: Tensor, reference: Tensor) -> np.ndarray:
     return (where.norm(prediction - reference, "L2") / where.norm(reference, "L2")).cpu().numpy()
+
+
+def _draw_forces(trained: Run, prediction: Mapping[str, Tensor], fields: Mapping[str, Tensor], times: np.ndarray) -> list[str]:
+    """Drag and lift over time, if the run's metrics have them; returns the names of the files."""
+    forces = next((metric for metric in trained.metrics().values() if isinstance(metric, BodyForces)), None)
+    if forces is None:
+        return []
+    forces = forces.to(trained.device)
+    both = {"reference": {**fields}, "prediction": {**fields, **prediction}}
+    found = {kind: forces.coefficients({name: u.double() for name, u in part.items()})[0].cpu() for kind, part in both.items()}
+    for i, name in enumerate(("drag", "lift")):
+        curves = {kind: (times, values[i].numpy()) for kind, values in found.items()}
+        plot_over_time(curves, trained.folder / f"{name}.png", label=f"{name} coefficient")
+    return ["drag.png", "lift.png"]
 
 
 def _draw_spectra(trained: Run, disc: Spaces, spaces: Mapping[str, str], panels: Panels) -> list[str]:
