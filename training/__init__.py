@@ -5,6 +5,7 @@ from .checkpoint import Checkpoints
 from .distributed import Processes, processes
 from .environment import deterministic, environment, record_environment
 from .evaluation import evaluate
+from .family import MetricFamily, ObjectiveFamily
 from .grid_physics import StaggeredLoss, VorticityLoss
 from .log import MetricsLog
 from .losses import FormEnergy, FormResidual, SchemeResidual, WeightedSum
@@ -55,10 +56,12 @@ __all__ = [
     "MassDefect",
     "MaximumError",
     "Metric",
+    "MetricFamily",
     "MetricsLog",
     "Mixed",
     "MuonAdamW",
     "Objective",
+    "ObjectiveFamily",
     "Pool",
     "Processes",
     "RelativeNorm",
