@@ -23,6 +23,8 @@ class Architecture:
         cycle: "V", "W", "F", or "full" multigrid, which starts on the coarsest level.
         pre, post: smoothing steps before and after the coarse correction.
         coarse: smoothing steps on the coarsest level; 0 to solve there, with the coefficient's operator or the stiffness matrix.
+        restricted: to coarser levels, the "residual" f − Au, or the "source" f as in the published network.
+        transfers: restriction by the "adjoint" of prolongation, or by "injection" of the values at coarse nodes, which is no adjoint.
         symmetric: smooth after the correction with the transposes of the smoothers before it.
         levels: sets of weights, the last for the coarsest level. Levels beyond them, on a finer grid, share those of the finest.
         max_levels: of the hierarchy of a grid; as many as there are for None.
@@ -32,7 +34,7 @@ class Architecture:
         coefficient: how coarse levels get −∇·(a∇), by "galerkin" products or "rediscretized"; None without a coefficient.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
         closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
-        bias_cells: cells along each axis of the bias functions, which are multilinear.
+        bias_cells: cells along each axis of the bias functions, which are multilinear; 0 for constants.
     """
 
     features: int = 16
@@ -46,6 +48,8 @@ class Architecture:
     pre: int = 1
     post: int = 1
     coarse: int = 0
+    restricted: Literal["residual", "source"] = "residual"
+    transfers: Literal["adjoint", "injection"] = "adjoint"
     symmetric: bool = False
     levels: int = 4
     max_levels: int | None = None
@@ -61,13 +65,18 @@ class Architecture:
         for name in ("operator", "smoother", "source"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         positive = {"features": self.features, "iterates": self.iterates, "layers": self.layers, "levels": self.levels - 1}
-        positive |= {"coarse": self.coarse + 1, "coarsest": self.coarsest - 1, "bias_cells": self.bias_cells}
+        positive |= {"coarse": self.coarse + 1, "coarsest": self.coarsest - 1, "bias_cells": self.bias_cells + 1}
         positive |= {"pre": self.pre, "post": self.post + 1, "closure": self.closure + 1}
         if wrong := [name for name, value in positive.items() if value < 1]:
             raise InputError(f"An MgNO with {wrong[0]} = {getattr(self, wrong[0])} cannot be built; it must be larger.")
         if self.mixing not in ("full", "diagonal") or self.cycle not in ("V", "W", "F", "full"):
             raise InputError(
                 f'Mixing is "full" or "diagonal", a cycle "V", "W", "F" or "full"; got {self.mixing!r} and {self.cycle!r}.'
+            )
+        if self.restricted not in ("residual", "source") or self.transfers not in ("adjoint", "injection"):
+            raise InputError(
+                'What is restricted is the "residual" or the "source", transfers are by "adjoint" or "injection"; got '
+                f"{self.restricted!r} and {self.transfers!r}."
             )
         if self.symmetric and self.post not in (0, self.pre):
             raise InputError(

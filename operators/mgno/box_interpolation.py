@@ -20,8 +20,10 @@ def interpolation(fine: np.ndarray, coarse: np.ndarray, periodic: bool) -> scipy
 
 
 def box_interpolation(points: np.ndarray, box: np.ndarray, periodic: Sequence[bool], cells: int) -> scipy.sparse.csr_matrix:
-    """Multilinear functions on ``cells`` boxes along each axis at points ``(n, dim)``."""
+    """Multilinear functions on ``cells`` boxes along each axis at points ``(n, dim)``; the constant for no boxes."""
     n = len(points)
+    if not cells:
+        return scipy.sparse.csr_matrix(np.ones((n, 1)))
     column, weight = np.zeros((n, 1), dtype=np.int64), np.ones((n, 1))
     functions = 1
     for axis, wraps in enumerate(periodic):

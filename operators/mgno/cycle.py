@@ -105,7 +105,7 @@ class Sweep:
             return self.solve(f, u)
         pre, steps = range(self.architecture.pre), len(self.weights[l][0].S)
         u = self.smooth(l, f, u, pre)
-        r = self.restrict(l, self.residual(l, f, u))
+        r = self.restrict(l, f if self.architecture.restricted == "source" else self.residual(l, f, u))
         e = self.correct(l + 1, r, None, kind)
         if kind != "V" and l + 2 < len(self.levels):
             e = self.correct(l + 1, r, e, "W" if kind == "W" else "V")

@@ -95,7 +95,10 @@ class Levels(nn.Module):
             for P, f, c in zip(prolongations, free, free[1:], strict=False)
         ]
         self.prolongations = nn.ModuleList(SparseMatrix(P, dtype) for P in masked)
-        self.restrictions = nn.ModuleList(cast(SparseMatrix, P).T for P in self.prolongations)
+        if architecture.transfers == "adjoint":
+            self.restrictions = nn.ModuleList(cast(SparseMatrix, P).T for P in self.prolongations)
+        else:
+            self.restrictions = nn.ModuleList(SparseMatrix(injection(P), dtype) for P in masked)
         self._coarsest(elements[-1], free[-1], architecture, dtype)
         self.bias = SparseMatrix(box_interpolation(elements[0].points, box, periodic, architecture.bias_cells), dtype)
         self.coefficient = None
@@ -144,6 +147,20 @@ def order(name: str) -> int:
     if name.startswith("tensor_"):
         return sum("mdk".index(letter) for letter in name.removeprefix("tensor_"))
     return {"mass": 0, "stiffness": 2}.get(name, name.count("d"))
+
+
+def injection(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+    """The values of functionals at the nodes that a coarse level shares with the finer one, times the column sums of P.
+
+    For constants it is the transposed P, for nothing else: each coarse node is told of one fine node alone.
+    """
+    P = scipy.sparse.csr_matrix(P)
+    P.eliminate_zeros()
+    fine = np.flatnonzero(np.diff(P.indptr) == 1)
+    fine = fine[np.abs(P.data[P.indptr[fine]] - 1) < 1e-12]
+    coarse = P.indices[P.indptr[fine]]
+    sums = np.asarray(P.sum(0)).ravel()
+    return scipy.sparse.csr_matrix((sums[coarse], (coarse, fine)), shape=(P.shape[1], P.shape[0]))
 
 
 def _cell_means(fine: Elements, coarse: Elements, parents: np.ndarray) -> scipy.sparse.csr_matrix:

@@ -21,7 +21,7 @@ class Bias(nn.Module):
     def __init__(self, channels: int, architecture: Architecture, dim: int, periodic_axes: int):
         super().__init__()
         cells = architecture.bias_cells
-        functions = (cells + 1) ** (dim - periodic_axes) * cells**periodic_axes
+        functions = (cells + 1) ** (dim - periodic_axes) * cells**periodic_axes if cells else 1
         self.values = nn.Parameter(0.5 * torch.randn(1, channels).repeat(functions, 1))
 
     def forward(self, levels: Levels) -> Tensor:

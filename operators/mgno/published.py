@@ -91,6 +91,13 @@ class Pointwise(nn.Linear):
         return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
 
+class NegativeConvolution(nn.Conv2d):
+    """−Au, so that f − Au is an addition in place, whose backward pass moves no memory."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, -self.weight, None if self.bias is None else -self.bias)
+
+
 class Step(nn.Module):
     """u ← u + S(f − Au), from u = 0 if ``first``."""
 
@@ -98,12 +105,12 @@ class Step(nn.Module):
         super().__init__()
         options = {"kernel_size": 3, "padding": 1, "bias": bias, "padding_mode": padding}
         self.S = nn.Conv2d(f_channels, u_channels, **options)
-        self.A = None if first else nn.Conv2d(u_channels, f_channels, **options)
+        self.A = None if first else NegativeConvolution(u_channels, f_channels, **options)
 
     def forward(self, u: Tensor | None, f: Tensor) -> Tensor:
         if u is None or self.A is None:
             return self.S(f)
-        return self.S(f - self.A(u)).add_(u)
+        return self.S(self.A(u).add_(f)).add_(u)
 
 
 class PublishedMgNO(Operator):
@@ -181,7 +188,7 @@ class PublishedMgNO(Operator):
         u = self.input_scale(u0).contiguous(memory_format=torch.channels_last)
         for i, (cycle, norm) in enumerate(zip(self.cycles, self.norms, strict=True)):
             Wu = cycle(u)
-            u = nn.functional.gelu(norm(Wu if self.skips is None else Wu + self.skips[i](u)))
+            u = nn.functional.gelu(norm(Wu if self.skips is None else self.skips[i](u).add_(Wu)))
         u = self.output_scale.inverse(self.head(u))
         return self.fields.split(u0 + u if self.increment else u)
 

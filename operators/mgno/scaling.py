@@ -42,21 +42,31 @@ class ChannelFields:
         return _join(self.outputs, fields, shape)
 
     def pairs(self, fields: Fields, dim: int) -> tuple[Tensor, Tensor]:
-        """Inputs and outputs of a data set, ``(samples, channels, x[, y[, z]])``; of trajectories, all pairs of neighbouring frames."""
+        """Inputs and outputs of a data set, ``(samples, channels, x[, y[, z]])``; of trajectories, all pairs of neighbouring frames.
+
+        An input with k times the channels of its trajectory is k frames, the oldest first.
+        """
         frames = {fields[name].shape[1] for name in self.outputs if name in fields and fields[name].ndim == dim + 3}
         if not frames:
             return self.join(fields), self.join_outputs(fields)
         (count,) = frames
+        given = {
+            name: max(1, channels // fields[name].shape[2]) if fields[name].ndim == dim + 3 else 1
+            for name, channels in self.inputs.items()
+            if name in fields
+        }
+        history = max(given.values(), default=1)
+        pairs = count - history
 
-        def at(first: int) -> Fields:
-            """Every field at the frames that follow from ``first``; those without time at each of them."""
-            chosen = {name: u for name, u in fields.items() if name in self.inputs or name in self.outputs}
-            return {
-                name: (u[:, first:][:, : count - 1] if u.ndim == dim + 3 else torch.stack([u] * (count - 1), 1)).flatten(0, 1)
-                for name, u in chosen.items()
-            }
+        def at(name: str, first: int, frames: int = 1) -> Tensor:
+            """Some frames from ``first`` on as channels, and those from each later frame on; fields without time at each of them."""
+            u = fields[name]
+            if u.ndim != dim + 3:
+                return torch.stack([u] * pairs, 1).flatten(0, 1)
+            return torch.cat([u[:, first + i : first + i + pairs] for i in range(frames)], 2).flatten(0, 1)
 
-        return self.join(at(0)), self.join_outputs(at(1))
+        inputs = {name: at(name, history - frames, frames) for name, frames in given.items()}
+        return self.join(inputs), self.join_outputs({name: at(name, history) for name in self.outputs if name in fields})
 
     def split(self, u: Tensor) -> dict[str, Tensor]:
         """Channels as the named outputs."""
