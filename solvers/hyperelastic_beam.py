@@ -24,6 +24,9 @@ SMALLEST_STEP = 1 / 1024
 #: In one step the deflection may at most double, so that it cannot change its side; or change by this part of the length.
 SMALL_DEFLECTION = 1e-3
 
+#: J below which the extended energy is no longer that of the material.
+LEAST_VOLUME = 0.2
+
 #: Degree to which the strain energy is integrated.
 QUADRATURE_DEGREE = 4
 
@@ -36,12 +39,15 @@ class HyperelasticBeam(Problem):
     the top, upwards in the last direction.
 
     Inputs are the end displacement ``g``, a field of ``V`` that is zero away from the ends; Young's modulus ``E`` and the load ``t``, in
-    linear elements ``Q``, where they are random. The output is ``u``, in ``V``, Lagrange elements. The energy is exported as
-    ``disc.form("energy")``.
+    linear elements ``Q``, where they are random. The output is ``u``, in ``V``, Lagrange elements. ``S`` holds its components, and
+    ``S``, ``Q``, ``Q1``, ... are a multigrid hierarchy as ``V``, ``V1``, ... are (``Q``, ``Q1``, ... for linear elements). The energy is
+    exported as ``disc.form("energy")``, and as ``disc.form("extended_energy")`` with a finite continuation to inverted cells, see
+    :func:`strain_energy`.
 
     Beyond a compression of about π²/3 (H/L)² a slender beam buckles to the side that E and t prefer, for neither is symmetric. There are
     then several equilibria; the solution is the one that the unloaded beam comes to when all loads are raised together from zero, in
-    steps that are halved where Newton's method fails, finds an unstable equilibrium, or more than doubles the deflection.
+    steps that are halved where Newton's method fails, finds an unstable equilibrium, or more than doubles the deflection. With loads of
+    mean zero it is a discontinuous function of the inputs; a load with a ``mean`` tells the side.
 
     Args:
         cells: of the coarsest mesh along each side.
@@ -50,7 +56,7 @@ class HyperelasticBeam(Problem):
         refinements: how often the mesh is refined; its levels carry the multigrid hierarchy.
         poisson_ratio: between −1 and ½.
         stiffness: E: a number, or ``median`` and the settings of the Matérn field of a log-normal one.
-        load: t: a number, or the settings of a Matérn field.
+        load: t: a number, or the settings of a Matérn field, which may have a ``mean``.
         compression: range of the random shortening, in parts of the length.
         load_step: the largest step, in parts of the load.
 
@@ -79,8 +85,9 @@ class HyperelasticBeam(Problem):
         # Halved squares would prefer one of the two sides to which a beam can buckle.
         meshes = box(cells, lengths, refinements, quadrilateral=dim == 2)
         self.spaces, self.transfers = lagrange_hierarchy(meshes, degree, components=dim)
-        V, Q = self.spaces["V"], fd.FunctionSpace(meshes[-1], "Lagrange", 1)
-        self.spaces["Q"] = Q
+        scalars, between = scalar_hierarchy(meshes, degree)
+        self.spaces, self.transfers = self.spaces | scalars, self.transfers + between
+        V, Q = self.spaces["V"], self.spaces["Q"]
         self.length, self.compression = float(lengths[0]), (float(compression[0]), float(compression[1]))
         self._load_step = load_step
 
@@ -96,12 +103,16 @@ class HyperelasticBeam(Problem):
         self.fields = {"g": "V", "u": "V"} | dict.fromkeys(self.inputs[1:], "Q")
 
         sides = SIDES[dim]
-        self.energy = strain_energy(self._u, self._E, poisson_ratio) - self._t * self._u[dim - 1] * fd.ds(sides["top"])
-        self.forms = {"energy": self.energy}
+        work = self._t * self._u[dim - 1] * fd.ds(sides["top"])
+        self.energy = strain_energy(self._u, self._E, poisson_ratio) - work
+        self.forms = {
+            "energy": self.energy,
+            "extended_energy": strain_energy(self._u, self._E, poisson_ratio, LEAST_VOLUME) - work,
+        }
         self.residual = fd.derivative(self.energy, self._u, fd.TestFunction(V))
         self._ends = {tag: V.boundary_nodes(sides[tag]) for tag in self.dirichlet}
         bc = fd.DirichletBC(V, self._g, tuple(sides[tag] for tag in self.dirichlet))
-        self._solver = fd.NonlinearVariationalSolver(
+        self.nonlinear_solver = fd.NonlinearVariationalSolver(
             fd.NonlinearVariationalProblem(self.residual, self._u, bc), solver_parameters=NEWTON | CHOLESKY | _OPTIONS
         )
         self._extension = fd.Function(V)
@@ -121,23 +132,17 @@ class HyperelasticBeam(Problem):
         return inputs
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if "E" in self.inputs:
-            require_positive(inputs["E"], "E")
-            self._E.assign(inputs["E"])
-
+        self._set_stiffness(inputs)
         self._g.assign(inputs["g"])
         self._extension.assign(0)
         solve_or_explain(self._extend, "harmonic extension")
 
         def equilibrium(before: float, part: float) -> None:
-            self._g.assign(part * inputs["g"])
+            self._set_loads(inputs, part)
             # The step begins with a change of the whole beam; moving the ends alone would fold the cells next to them.
             self._u += (part - before) * self._extension
-            self._t.assign(part * (inputs["t"] if "t" in self.inputs else self._constant_load))
             deflection = self._u.dat.data_ro[:, 1:].copy()
-            solve_or_explain(self._solver, "hyperelastic")
-            if unstable := self.unstable_modes():
-                raise DivergedError(f"The equilibrium found at {part:g} of the load is unstable in {unstable} modes.")
+            self._find_equilibrium(f"at {part:g} of the load")
             change = np.abs(self._u.dat.data_ro[:, 1:] - deflection).max()
             if change > max(SMALL_DEFLECTION * self.length, np.abs(deflection).max()):
                 raise DivergedError(
@@ -152,21 +157,62 @@ class HyperelasticBeam(Problem):
                 self._t.assign(self._constant_load)
         return {"u": self._u.copy(deepcopy=True)}
 
+    def solve_from(self, inputs: Mapping[str, Any], guess: Mapping[str, Any]) -> dict[str, Any]:
+        """The stable equilibrium that Newton's method finds at full load from a guess, without continuation."""
+        self._set_stiffness(inputs)
+        self._set_loads(inputs)
+        self._u.assign(guess["u"])
+        self._find_equilibrium("from the guess")
+        return {"u": self._u.copy(deepcopy=True)}
+
+    def _set_stiffness(self, inputs: Mapping[str, Any]) -> None:
+        if "E" in self.inputs:
+            require_positive(inputs["E"], "E")
+            self._E.assign(inputs["E"])
+
+    def _set_loads(self, inputs: Mapping[str, Any], part: float = 1.0) -> None:
+        self._g.assign(part * inputs["g"])
+        self._t.assign(part * (inputs["t"] if "t" in self.inputs else self._constant_load))
+
+    def _find_equilibrium(self, where: str) -> None:
+        solve_or_explain(self.nonlinear_solver, "hyperelastic")
+        if unstable := self.unstable_modes():
+            raise DivergedError(f"The equilibrium found {where} is unstable in {unstable} modes.")
+
     def unstable_modes(self) -> int:
         """Negative eigenvalues of the stiffness at the last equilibrium, counted by the pivots of its factors (Sylvester's law)."""
-        negative, _, _ = self._solver.snes.ksp.pc.getFactorMatrix().getInertia()
+        negative, _, _ = self.nonlinear_solver.snes.ksp.pc.getFactorMatrix().getInertia()
         return negative
 
 
-def strain_energy(u: Any, E: Any, poisson_ratio: float) -> Any:
-    """∫ μ/2 (tr FᵀF − d − 2 ln J) + λ/2 (ln J)² with the Lamé parameters of Young's modulus E."""
+def strain_energy(u: Any, E: Any, poisson_ratio: float, least_volume: float | None = None) -> Any:
+    """∫ μ/2 (tr FᵀF − d − 2 ln J) + λ/2 (ln J)² with the Lamé parameters of Young's modulus E.
+
+    Args:
+        least_volume: below this J, ln J is continued by its Taylor polynomial of second order. The energy is then finite for every u,
+            large where cells are inverted, and the same where J is larger everywhere: what an optimiser can start anywhere from.
+    """
     fd = firedrake()
     mu = E / (2 * (1 + poisson_ratio))
     lmbda = E * poisson_ratio / ((1 + poisson_ratio) * (1 - 2 * poisson_ratio))
     d = u.ufl_shape[0]
     F = fd.Identity(d) + fd.grad(u)
-    ln_J = fd.ln(fd.det(F))
+    J = fd.det(F)
+    if least_volume is None:
+        ln_J = fd.ln(J)
+    else:
+        kept = fd.max_value(J, least_volume)
+        below = (J - kept) / least_volume
+        ln_J = fd.ln(kept) + below - below**2 / 2
     return (mu / 2 * (fd.inner(F, F) - d - 2 * ln_J) + lmbda / 2 * ln_J**2) * fd.dx(degree=QUADRATURE_DEGREE)
+
+
+def scalar_hierarchy(meshes: list[Any], degree: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """``S`` of the given degree, ``Q`` linear on the finest mesh, ``Q1``, ``Q2``, ... linear on the coarser ones, and their transfers."""
+    spaces, transfers = lagrange_hierarchy(meshes, degree)
+    names = ["S"] * (degree > 1) + ["Q", *(f"Q{level}" for level in range(1, len(meshes)))]
+    renamed = dict(zip(spaces, names, strict=True))
+    return {renamed[name]: V for name, V in spaces.items()}, [(renamed[a], renamed[b]) for a, b in transfers]
 
 
 def harmonic_extension(g: Any, w: Any, tags: Sequence[int]) -> Any:

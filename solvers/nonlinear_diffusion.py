@@ -3,18 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from ..errors import InputError
 from ..fem.firedrake import firedrake
 from .continuation import advance_in_steps
 from .direct import LU, NEWTON
-from .domains import domain
-from .problem import Problem, lagrange_hierarchy, markers, solve_or_explain
-from .random_field import MaternField
+from .dirichlet_problem import DirichletProblem
+from .problem import solve_or_explain
 
 
-class NonlinearDiffusion(Problem):
+class NonlinearDiffusion(DirichletProblem):
     """−∇·((1 + u²) ∇u) = f, u = g on the tagged boundary parts, no flux through the others.
 
     Inputs are the source ``f`` and the boundary values ``g``, a field whose dofs away from the tagged parts are zero; the output is
@@ -29,9 +25,6 @@ class NonlinearDiffusion(Problem):
         source, boundary: ``length``, ``smoothness`` and ``deviation`` of the random f and g (see :class:`MaternField`).
     """
 
-    inputs = ("f", "g")
-    outputs = ("u",)
-
     def __init__(
         self,
         mesh: Any = 16,
@@ -42,35 +35,15 @@ class NonlinearDiffusion(Problem):
         boundary: Mapping[str, float] | None = None,
     ):
         fd = firedrake()
-        meshes = domain(mesh, refinements)
-        self.spaces, self.transfers = lagrange_hierarchy(meshes, degree)
-        self.fields = dict.fromkeys(("f", "g", "u"), "V")
-        self.dirichlet = tuple(dirichlet)
-        if not self.dirichlet:
-            raise InputError(
-                "Without a Dirichlet condition there is no solution unless the source has mean zero. Name at least one tag."
-            )
-        V = self.spaces["V"]
-
-        self._f, self._g, self._u = (fd.Function(V, name=name) for name in ("f", "g", "u"))
+        super().__init__(mesh, dirichlet, degree, refinements, source or {"length": 0.3, "deviation": 50.0}, boundary)
         self.residual = nonlinear_residual(self._u, self._f)
-        bc = fd.DirichletBC(V, self._g, markers(meshes[-1], self.dirichlet))
         self.nonlinear_solver = fd.NonlinearVariationalSolver(
-            fd.NonlinearVariationalProblem(self.residual, self._u, bc), solver_parameters=NEWTON | LU
+            fd.NonlinearVariationalProblem(self.residual, self._u, self._bc), solver_parameters=NEWTON | LU
         )
-        self._source = MaternField(V, **(source or {"length": 0.3, "deviation": 50.0}))
-        self._boundary = MaternField(V, **(boundary or {"length": 0.6}))
-        self._interior = np.setdiff1d(np.arange(V.node_count), bc.nodes)
-
-    def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
-        f, g = self._source.sample(rng), self._boundary.sample(rng)
-        g.dat.data_wo[self._interior] = 0
-        return {"f": f, "g": g}
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         def step(_: float, load: float) -> None:
-            self._f.assign(load * inputs["f"])
-            self._g.assign(load * inputs["g"])
+            self._set_inputs(inputs, load)
             solve_or_explain(self.nonlinear_solver, "nonlinear diffusion")
 
         # From zero each time, so that a solution depends on its input alone.
@@ -79,8 +52,7 @@ class NonlinearDiffusion(Problem):
         return {"u": self._u.copy(deepcopy=True)}
 
     def solve_from(self, inputs: Mapping[str, Any], guess: Mapping[str, Any]) -> dict[str, Any]:
-        self._f.assign(inputs["f"])
-        self._g.assign(inputs["g"])
+        self._set_inputs(inputs)
         self._u.assign(guess["u"])
         solve_or_explain(self.nonlinear_solver, "nonlinear diffusion")
         return {"u": self._u.copy(deepcopy=True)}

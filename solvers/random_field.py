@@ -25,9 +25,10 @@ class MaternField:
         length: distance at which the correlation has fallen to about 0.1.
         smoothness: ν; with it, ν + d/2 must be an even integer 2, 4, ... (in 2D: 1, 3, ...).
         deviation: standard deviation in the interior.
+        mean: constant that is added.
     """
 
-    def __init__(self, V: Any, length: float, smoothness: float = 1.0, deviation: float = 1.0):
+    def __init__(self, V: Any, length: float, smoothness: float = 1.0, deviation: float = 1.0, mean: float = 0.0):
         fd = firedrake()
         from firedrake.adjoint.covariance_operator import WhiteNoiseGenerator
 
@@ -40,7 +41,7 @@ class MaternField:
                 f"smoothness {smoothness} in {dim} dimensions needs a fractional power of the operator; "
                 f"choose one with smoothness + {dim}/2 = 2, 4, 6, ..."
             )
-        self.V, self.power = V, int(power)
+        self.V, self.power, self.mean = V, int(power), mean
         kappa = sqrt(8 * smoothness) / length
         variance = gamma(smoothness) / (gamma(smoothness + dim / 2) * (4 * pi) ** (dim / 2) * kappa ** (2 * smoothness))
         self._scale = deviation / sqrt(variance)
@@ -61,4 +62,6 @@ class MaternField:
         self._solver.solve(field, white)
         for _ in range(self.power - 1):
             self._solver.solve(field, fd.assemble(fd.action(self._mass, field)))
+        if self.mean:
+            field += self.mean
         return field
