@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "judge a trained operator on unseen samples",
     "predict": "apply a trained operator to inputs of your own, and write VTU",
     "plot": "draw what a run has to show",
+    "report": "write all that is known of a run into one HTML file",
     "compare": "set runs side by side: errors, parameters, times, and the solver at lower resolutions",
     "export": "write a trained operator to one file that torch alone can run",
 }

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,8 +26,12 @@ _FRAMES = 60
 Panels = dict[str, tuple[Where, Tensor]]
 
 
-def run(config: DictConfig) -> None:
-    """Draw what fits the run: fields, the loss, and of trajectories a film, the error over time, forces, and spectra on grids."""
+def run(config: DictConfig) -> list[Path]:
+    """Draw what fits the run: fields, the loss, and of trajectories a film, the error over time, forces, and spectra on grids.
+
+    Returns:
+        The files.
+    """
     trained = Run(config.run, config.device)
     disc = trained.discretization()
     data = trained.data("test", disc)
@@ -58,6 +63,7 @@ def run(config: DictConfig) -> None:
         drawn += ["rollout.gif", "error_over_time.png", *_draw_forces(trained, prediction, fields, times)]
         drawn += _draw_spectra(trained, disc, spaces, panels)
     log.info("%s in %s", ", ".join(drawn), trained.folder)
+    return [trained.folder / name for name in drawn]
 
 
 def _panels(

@@ -129,6 +129,8 @@ def _write_space(group: Group, space: Space) -> None:
     if space.dual is not None:
         group["dual_points"] = space.dual_points.cpu().numpy()
         _write_matrix(group.create_group("dual"), space.dual)
+    if space.reference_basis is not None:
+        group["reference_basis"] = space.reference_basis
 
 
 def _read_space(name: str, group: Group, mesh: Mesh, dtype: torch.dtype) -> Space:
@@ -146,6 +148,7 @@ def _read_space(name: str, group: Group, mesh: Mesh, dtype: torch.dtype) -> Spac
         matrices={key: _read_matrix(matrix, dtype) for key, matrix in group["matrices"].items()},
         dual_points=torch.from_numpy(group["dual_points"][()]) if "dual" in group else None,
         dual=_read_matrix(group["dual"], dtype) if "dual" in group else None,
+        reference_basis=group["reference_basis"][()] if "reference_basis" in group else None,
     )
 
 

@@ -11,6 +11,7 @@ from .export_mesh import base_element, degree_of, facet_nodes, physical_points, 
 from .firedrake import firedrake
 from .mesh import Mesh
 from .mixed import MixedSpace
+from .reference_cell import equispaced
 from .space import WHOLE_BOUNDARY, Element, Space
 from .sparse import SparseMatrix
 
@@ -51,6 +52,7 @@ def export_space(name: str, V: Any, mesh: Mesh, dtype: torch.dtype) -> Space:
         matrices={key: SparseMatrix(matrix, dtype) for key, matrix in gram_matrices(V).items()},
         dual_points=None if dual is None else torch.from_numpy(dual_points),
         dual=None if dual is None else SparseMatrix(dual, dtype),
+        reference_basis=_reference_basis(V, element),
     )
 
 
@@ -78,6 +80,15 @@ def _dual_basis(V: Any, element: Element) -> tuple[np.ndarray, Any]:
     points[Q.cell_node_list] = in_cells
     matrix = fd.assemble(fd.interpolate(fd.TrialFunction(Q), V), mat_type="aij")
     return points, csr(matrix, ROUNDING)
+
+
+def _reference_basis(V: Any, element: Element) -> np.ndarray | None:
+    """The basis functions that Piola's maps take to the cells, at the equispaced points of the reference cell."""
+    if "piola" not in element.mapping or element.block_shape:
+        return None
+    lattice = equispaced(element.cell, element.degree)
+    (table,) = V.finat_element.fiat_equivalent.tabulate(0, lattice).values()
+    return np.ascontiguousarray(np.moveaxis(table, 1, 2)) if table.ndim == 3 else None
 
 
 def _entity_mid_points(V: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import scipy.spatial
-from numpy.polynomial.chebyshev import chebvander
+from numpy.polynomial.chebyshev import chebder, chebvander
 
 from ..errors import InputError
 from .mesh import CELL_DIMENSION, Mesh
@@ -17,12 +17,27 @@ from .space import Space
 _SIMPLICES = ("interval", "triangle", "tetrahedron")
 _SAMPLE = 256  # cells from which the reference nodes are estimated
 _NEWTON_STEPS = 12
+#: Edges from one vertex of a regular tetrahedron.
+_REGULAR = np.array([[1, 0, 0], [1 / 2, 3**0.5 / 2, 0], [1 / 2, 3**0.5 / 6, (2 / 3) ** 0.5]])
 
 
 def positions(mesh: Mesh, lattice: np.ndarray) -> np.ndarray:
     """Where the reference points lie in every cell, curved cells too: ``(num_cells, n, dim)``."""
     nodes = reference_nodes(mesh.points[mesh.cells], mesh)
     return np.einsum("nk,ckd->cnd", _evaluation(nodes, mesh.cell_type, mesh.degree, lattice), mesh.points[mesh.cells])
+
+
+def jacobians(mesh: Mesh, lattice: np.ndarray) -> np.ndarray:
+    """Derivatives of :func:`positions` by the reference coordinates: ``(num_cells, n, dim, tdim)``."""
+    nodes = reference_nodes(mesh.points[mesh.cells], mesh)
+    exponents = _spanning(mesh.cell_type, mesh.degree, len(nodes))
+    table = polynomial_gradients(lattice, exponents) @ np.linalg.inv(polynomials(nodes, exponents))
+    return np.einsum("tnk,ckd->cndt", table, mesh.points[mesh.cells])
+
+
+def lattice_interpolation(cell_type: str, degree: int, lattice: np.ndarray) -> np.ndarray:
+    """The matrix ``(n, m)`` from a polynomial's values at the ``m`` equispaced points of a degree to those at reference points."""
+    return _evaluation(equispaced(cell_type, degree), cell_type, degree, lattice)
 
 
 def basis_at(space: Space, lattice: np.ndarray) -> np.ndarray:
@@ -68,7 +83,9 @@ def subcells(cell_type: str, points: np.ndarray) -> np.ndarray:
     if CELL_DIMENSION[cell_type] == 1:
         order = np.argsort(points[:, 0])
         return np.stack([order[:-1], order[1:]], axis=1)
-    cells = scipy.spatial.Delaunay(points).simplices
+    # Of a regular tetrahedron, so that neighbouring cells divide the face they share in the same way.
+    shape = _REGULAR if cell_type == "tetrahedron" else np.eye(points.shape[1])
+    cells = scipy.spatial.Delaunay(points @ shape).simplices
     volume = np.abs(np.linalg.det(points[cells[:, 1:]] - points[cells[:, :1]]))
     return cells[volume > 1e-6 * volume.max()]
 
@@ -135,3 +152,12 @@ def polynomials(points: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     """Products of Chebyshev polynomials on [0, 1], ``(num_points, n)``: they span what monomials do, and are well conditioned."""
     factors = chebvander(2 * points - 1, int(exponents.max()))
     return factors[:, np.arange(points.shape[1]), exponents].prod(-1)
+
+
+def polynomial_gradients(points: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """Derivatives of :func:`polynomials` by each variable: ``(dim, num_points, n)``."""
+    highest, dim = int(exponents.max()), points.shape[1]
+    values = chebvander(2 * points - 1, highest)
+    slopes = 2 * values[..., :-1] @ chebder(np.eye(highest + 1))
+    chosen = [np.where(np.arange(dim)[:, None] == t, slopes, values) for t in range(dim)]
+    return np.stack([factors[:, np.arange(dim), exponents].prod(-1) for factors in chosen])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,8 @@ class Space(nn.Module):
         matrices: Gram matrices by name: ``mass``, ``stiffness``, and for vector fields ``div`` and ``curl``.
         dual_points: where a function must be known to be interpolated, ``(num_dual_points, dim)``; ``points`` if nodal.
         dual: the matrix from values at those points, components innermost, to dofs; None if they are the dofs.
+        reference_basis: of an element whose functions Piola's maps take to the cells, the basis of the reference cell at its
+            equispaced points of the element's degree, which determine it: ``(nodes_per_cell, n, tdim)``. Else None.
 
     A vector or tensor dof is ``node * block_size + component``. All tensors are non-persistent buffers: they move with ``.to``
     and are not stored in an operator's checkpoint, which carries the discretization's fingerprint instead.
@@ -83,9 +86,10 @@ class Space(nn.Module):
         matrices: Mapping[str, SparseMatrix],
         dual_points: Tensor | None = None,
         dual: SparseMatrix | None = None,
+        reference_basis: np.ndarray | None = None,
     ):
         super().__init__()
-        self.name, self.mesh, self.element = name, mesh, element
+        self.name, self.mesh, self.element, self.reference_basis = name, mesh, element, reference_basis
         self.register_buffer("points", points, persistent=False)
         self.register_buffer("cell_nodes", cell_nodes, persistent=False)
         self.register_buffer("dual_points", points if dual_points is None else dual_points, persistent=False)

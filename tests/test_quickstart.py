@@ -1,6 +1,7 @@
 """The way of a new user: generate, train, evaluate, predict, plot, each as its own process."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_the_run_folder_holds_everything(folder: Path):
     assert names >= {
         "config.yaml", "metrics.jsonl", "metrics.json", "checkpoints", "fields.png", "loss.png", "prediction.vtu",
     }  # fmt: skip
+
+
+def test_the_report_is_one_file_with_everything_in_it(folder: Path):
+    done = thalweg("report", "run=outputs/quickstart", folder=folder)
+    assert done.returncode == 0, done.stderr
+    page = (folder / "outputs/quickstart/report.html").read_text()
+    metrics = json.loads((folder / "outputs/quickstart/metrics.json").read_text())
+    assert f"<td>{metrics['relative_h1']:.4g}</td>" in page
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) >= 2
+    assert all(source.startswith("data:image/") for source in sources)
+    assert page.count("<tr>") > 15
+    assert "epochs: 2" in page
 
 
 def test_boundary_values_are_exact_and_metrics_complete(folder: Path):

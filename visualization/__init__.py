@@ -8,6 +8,8 @@ from .grid_fields import plot_grid_field
 from .histories import plot_convergence, plot_over_time, plot_spectra
 from .mesh import plot_mesh
 from .pvd import write_pvd
+from .render import render_field
+from .report import write_report
 from .spectrum import energy_spectrum
 from .vtu import read_vtu, read_vtu_field, write_vtu
 
@@ -25,6 +27,8 @@ __all__ = [
     "plot_spectra",
     "read_vtu",
     "read_vtu_field",
+    "render_field",
     "write_pvd",
+    "write_report",
     "write_vtu",
 ]

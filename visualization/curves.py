@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ..errors import FileError, InputError
-from .figure import save
+from .figure import number_decades, save
 from .mesh import TAG_COLOURS
 
 _CLOCKS = ("step", "epoch", "seconds", "time")
@@ -48,7 +48,7 @@ def plot_losses(metrics: str | os.PathLike, path: str | os.PathLike) -> None:
     axes[-1].set_xlabel(_clock(rows))
     axes[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     for ax in axes:
-        _number_decades(ax)
+        number_decades(ax, "y")
     save(figure, path)
 
 
@@ -96,17 +96,6 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str) -> Non
         ax.set_yscale("log")
     ax.grid(visible=True, color="#dddddd", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def _number_decades(ax: Axes) -> None:
-    """Readable numbers on a logarithmic axis: 1, 2, 5 on a short one, powers of ten on a long one."""
-    if ax.get_yscale() != "log":
-        return
-    low, high = ax.get_ylim()
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    if high < 200 * low:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _label(name: str) -> str:

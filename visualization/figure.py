@@ -1,6 +1,7 @@
 """What every picture shares: where it is drawn, its axes and outlines, and how it becomes a file."""
 
 import os
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..errors import InputError
 from ..fem import Mesh
@@ -61,6 +63,18 @@ def colour_scale(heights: np.ndarray, limits: tuple[float, float] | None) -> Nor
     size = max(abs(low), abs(high))
     margin = (size or 1.0) if high - low <= 1e-12 * size else 0.0
     return Normalize(low - margin, high + margin)
+
+
+def number_decades(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Readable numbers on a logarithmic axis: 1, 2, 5 on a short one, more on less than one decade, powers of ten on a long one."""
+    if getattr(ax, f"get_{axis}scale")() != "log":
+        return
+    low, high = getattr(ax, f"get_{axis}lim")()
+    numbered = getattr(ax, f"{axis}axis")
+    numbered.set_minor_formatter(NullFormatter())
+    if high < 200 * low:
+        numbered.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
+        numbered.set_major_formatter("{x:g}")
 
 
 def draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from itertools import cycle
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..errors import InputError
 from .curves import _label
-from .figure import INK, save
+from .figure import INK, number_decades, save
 from .mesh import TAG_COLOURS
 
 #: Name, seconds per sample, error, and deviation of the error.
@@ -60,15 +58,7 @@ def plot_tradeoff(
     ax.margins(0.15)
     ax.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-    _number(ax)
+    number_decades(ax, "x")
+    number_decades(ax, "y")
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, path)
-
-
-def _number(ax: Axes) -> None:
-    """Readable numbers on short logarithmic axes: 1, 2, 5 in each decade, and more of them on less than one."""
-    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
-        axis.set_minor_formatter(NullFormatter())
-        if high < 200 * low:
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
-            axis.set_major_formatter("{x:g}")
