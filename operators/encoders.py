@@ -212,7 +212,7 @@ class GeometryEncoder(Encoder):
         self.num_channels = len(channels)
 
     def forward(self, fields: Fields) -> Tensor:
-        return self.geometry.expand(len(next(iter(fields.values()))), -1, -1)
+        return self.geometry.expand(next(iter(fields.values())).shape[0], -1, -1)
 
 
 class JointEncoder(Encoder):

@@ -83,7 +83,7 @@ class SliceAttentionProcessor(nn.Module):
 
     def forward(self, channels: Tensor) -> Tensor:
         x = channels.transpose(1, 2)
-        x = self.lift(torch.cat([x, self.points.expand(len(x), -1, -1)], -1))
+        x = self.lift(torch.cat([x, self.points.expand(x.shape[0], -1, -1)], -1))
         for block in self.blocks:
             x = block(x, self.weights)
         return self.project(x).transpose(1, 2)

@@ -59,14 +59,15 @@ class Processes:
         """What all processes have found in their own batches."""
         return self.gather(own)
 
-    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def parallel(self, network: nn.Module) -> nn.Module:
         """The network with gradients averaged over the processes, which all start from the first one's parameters."""
         if self.size == 1:
             return network
         # Buffers are the discretization, equal everywhere, and would be sent in every step.
         buffers = [name for name, _ in network.named_buffers()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, buffers)
-        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+        # Fields are on their device already. Given device_ids, it would copy them into plain ones, which do not know their mesh.
+        return DistributedDataParallel(network)
 
     def gather(self, value: Result) -> list[Result]:
         """Everyone's value, in the order of ranks."""
@@ -107,7 +108,7 @@ class OneBatch(Processes):
     def totals(self, own: Result) -> list[Result]:
         return [own]
 
-    def parallel(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def parallel(self, network: nn.Module) -> nn.Module:
         return network
 
 

@@ -117,7 +117,7 @@ class Trainer:
             stack.enter_context(matmul_precision(self.settings.precision))
             if self.settings.compile:
                 self._applied = compiled(self._applied, self.settings.compile, partial(self._trial, state["step"]))
-            self._network = self.processes.parallel(self._applied, self._device)
+            self._network = self.processes.parallel(self._applied)
             if self.processes.is_first:
                 self._start_logs(state["step"], stack)
             advance = stack.enter_context(self._progress())
