@@ -280,6 +280,12 @@ def test_what_does_not_know_its_mesh_is_refused(plates: Path):
         other[0]
 
 
+def test_an_operator_on_many_meshes_is_not_compiled(plates: Path, tmp_path: Path):
+    data = FamilyDataset(plates, [0, 1])
+    with pytest.raises(InputError, match="compile=null"):
+        family_trainer(tmp_path, data, data, compile="default")
+
+
 def test_no_mesh_is_in_two_splits(plates: Path, tmp_path: Path):
     config = configuration("train", *of_family(plates))
     splits = [split_range(config, split) for split in ("test", "valid", "train")]

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ..data import Dataset
 from ..errors import DivergedError, InputError
-from ..operators import Operator
+from ..operators import Operator, OperatorFamily
 from ..progress_bar import progress as show_progress
 from .batches import Batches, Parts, digest
 from .checkpoint import Checkpoints
@@ -310,6 +310,10 @@ class Trainer:
         return show_progress("training", self.total_steps, "steps") if self.processes.is_first else _silence()
 
     def _require_consistent(self) -> None:
+        if isinstance(self.operator, OperatorFamily) and self.settings.compile:
+            raise InputError(
+                "Every mesh of a family would be compiled by itself, which takes longer than it saves: set training.loop.compile=null."
+            )
         if isinstance(self.optimizer, LBFGS):
             if self.settings.gradient_clip is not None:
                 raise InputError("L-BFGS needs the true gradient for its line search: set training.loop.gradient_clip=null.")
