@@ -1,6 +1,7 @@
 """``thalweg evaluate``: metrics of a trained operator on unseen samples, as a table and as ``metrics.json``."""
 
 import json
+from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -18,8 +19,9 @@ _SHOWN = 5
 
 
 def run(config: DictConfig) -> Result:
-    """Evaluate and write ``metrics.json`` into the run's folder."""
-    trained = Run(config.run, config.device)
+    """Evaluate and write ``metrics.json`` into the run's folder; ``metrics_<folder>.json`` for another data set's folder."""
+    elsewhere = config.data.folder
+    trained = Run(config.run, config.device, elsewhere)
     disc = trained.discretization()
     data = trained.data(config.split, disc)
     operator = trained.operator(disc)
@@ -28,9 +30,9 @@ def run(config: DictConfig) -> Result:
     result |= one_step_metrics(trained, operator, data, config.batch_size)
     if rows := MetricsLog(trained.folder / "metrics.jsonl").rows():
         result["seconds_train"] = rows[-1]["seconds"]
-    with atomic(trained.folder / "metrics.json") as partial:
+    with atomic(trained.folder / f"metrics{f'_{Path(elsewhere).name}' if elsewhere else ''}.json") as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
-    _print(result, f"{config.run}, {config.split} split")
+    _print(result, f"{config.run}, {config.split} split{f' of {elsewhere}' if elsewhere else ''}")
     return result
 
 

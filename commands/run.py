@@ -12,7 +12,7 @@ from ..data import Dataset
 from ..data.shards import Spaces
 from ..errors import FileError, InputError
 from ..fem import DiscretizationFamily
-from ..operators import Operator, load_operator
+from ..operators import Operator, build_operator, load_operator, load_weights
 from ..operators.files import read_identity
 from ..storage import atomic
 from ..training import Checkpoints, Metric
@@ -26,24 +26,46 @@ CONFIG = "config.yaml"
 class Run:
     """One training run, read back from its folder.
 
+    Args:
+        data: folder of another data set, perhaps of another resolution or mesh, to use the operator on instead of its own.
+
     Raises:
         FileError: the folder holds no run.
     """
 
-    def __init__(self, folder: str, device: str = "auto"):
+    def __init__(self, folder: str, device: str = "auto", data: str | None = None):
         self.folder = Path(folder)
         self.device = choose_device(device)
         self.config = read_config(self.folder)
+        self.elsewhere = data is not None
+        if data is not None:
+            self.config.data.folder = data
         self.checkpoint = Checkpoints(self.folder / "checkpoints").best()
 
     def operator(self, disc: Spaces | DiscretizationFamily) -> Operator:
-        """The operator of the best checkpoint."""
-        return load_operator(self.checkpoint, disc).to(self.device)
+        """The operator of the best checkpoint.
+
+        Raises:
+            InputError: it is wanted elsewhere, but its weights belong to the discretization it was trained on.
+        """
+        if not self.elsewhere:
+            return load_operator(self.checkpoint, disc).to(self.device)
+        config = read_identity(self.checkpoint)[0]
+        try:
+            operator = build_operator(config or {}, disc)
+            load_weights(self.checkpoint, operator)
+        except InputError as error:
+            raise InputError(
+                f"The operator of {self.folder} cannot be used on the data in {self.config.data.folder} ({error}). Weights that belong to "
+                "one grid or mesh stay there; use data of that resolution."
+            ) from error
+        return operator.eval().to(self.device)
 
     def discretization(self, dtype: torch.dtype = torch.float32) -> Spaces | DiscretizationFamily:
-        """The discretization, the grids, or the family that the operator was trained on."""
+        """The discretization, the grids, or the family of the data: those that the operator was trained on, unless it is used elsewhere."""
         disc = read_discretization(self.config, dtype)
-        disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
+        if not self.elsewhere:
+            disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
         return disc.to(self.device)
 
     def place(self, disc: Spaces | DiscretizationFamily, fields: Mapping[str, Tensor]) -> Spaces:

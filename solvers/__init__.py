@@ -15,6 +15,7 @@ from .pipe_flow import PipeFlow
 from .poisson import Poisson
 from .problem import Problem
 from .random_field import MaternField
+from .sampled_on_grid import SampledOnGrid
 from .steady_cylinder import SteadyCylinderFlow
 from .stokes import Stokes
 
@@ -35,6 +36,7 @@ __all__ = [
     "PipeFlow",
     "Poisson",
     "Problem",
+    "SampledOnGrid",
     "SteadyCylinderFlow",
     "Stokes",
     "obstacle_mesh",

@@ -27,7 +27,7 @@ from .metrics import (
     VelocityError,
     WeakDivergence,
 )
-from .objectives import Blocks, Mixed, Objective, Pool, Rollout, ScenePool, rollout
+from .objectives import Blocks, HistoryRollout, Mixed, Objective, Pool, Rollout, ScenePool, rollout
 from .optimizers import Lion, MuonAdamW, adam, adamw
 from .schedule import constant, cosine, one_cycle, plateau
 from .settings import Settings
@@ -51,6 +51,7 @@ __all__ = [
     "FormEnergy",
     "FormResidual",
     "FunctionalError",
+    "HistoryRollout",
     "IntegralError",
     "Lion",
     "MassDefect",
