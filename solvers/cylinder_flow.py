@@ -178,14 +178,14 @@ class CylinderFlow(Problem):
 
     @cached_property
     def _spun_up(self) -> tuple[list[np.ndarray], float]:
-        """Velocities of the last second of a flow from vortices in the wake, and the peak of its inflow."""
+        """Velocities of the last second of a flow from vortices in the wake, and the speed of its inflow."""
         peak, dt = sum(self.peak) / 2, self._step()
         g = self.channel.parabola(peak)
         inputs = {"g": g, "u0": self._vortices(np.random.default_rng(0), peak)}
         steps, kept = ceil(self.developed / dt), ceil(PHASES / dt)
         velocity = self._stepper.z.subfunctions[0]
         march = enumerate(self._march(inputs, dt, steps), start=1)
-        return [velocity.dat.data_ro.copy() for n, _ in march if n > steps - kept], peak
+        return [velocity.dat.data_ro.copy() for n, _ in march if n > steps - kept], float(np.abs(g.dat.data_ro).max())
 
     def _vortices(self, rng: np.random.Generator, speed: float) -> Any:
         """Three Gaussian vortices in the wake, of this order of speed: u = (∂ψ/∂y, −∂ψ/∂x), ψ = Σ a exp(−|x − c|²/2D²)."""

@@ -57,7 +57,7 @@ class BodyForces(Metric):
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
         given = {name: values for name, values in truth.items() if name not in self.names}
         found, exact = (self.summary(given | {n: fields[n] for n in self.names}) for fields in (prediction, truth))
-        return (found - exact).abs() / exact.abs()
+        return torch.where(found == exact, 0, (found - exact).abs() / exact.abs())
 
     def summary(self, fields: Fields) -> Tensor:
         """Mean drag coefficient, amplitude of the lift coefficient, Strouhal number of each sample: ``(batch, 3)``."""

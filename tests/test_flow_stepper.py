@@ -1,0 +1,189 @@
+"""A SPON that advances the flow past a cylinder: what it is given, what holds for any weights, and the forces it is judged by."""
+
+import json
+import math
+from pathlib import Path
+
+import firedrake as fd
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from thalweg import operators
+from thalweg.commands import evaluate, generate, plot, train
+from thalweg.errors import InputError
+from thalweg.fem import Discretization, load
+from thalweg.operators import build_operator
+from thalweg.solvers import CylinderFlow
+from thalweg.training import BodyForces, WeakDivergence, rollout
+from thalweg.training.metrics.forces import frequency
+
+TAGS = ["inflow", "walls", "cylinder"]
+FRAMES = {"spin_up": 0.01, "duration": 0.08, "frames": 9, "dt": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def problem() -> CylinderFlow:
+    return CylinderFlow("cylinder_coarse.msh", refinements=1, peak=(1.0, 1.4), modes=0.0, developed=1.0, hierarchy=True, **FRAMES)
+
+
+@pytest.fixture(scope="module")
+def disc(problem: CylinderFlow) -> Discretization:
+    return problem.export()
+
+
+@pytest.fixture(scope="module")
+def flow(problem: CylinderFlow) -> dict[str, torch.Tensor]:
+    """One trajectory, ``(1, time, dofs)``, and its inflow, ``(1, dofs)``."""
+    inputs = problem.random_inputs(np.random.default_rng(0))
+    frames = problem.solve(inputs)
+    fields = {name: torch.stack([dofs(frame) for frame in frames[name]])[None] for name in ("u", "p")}
+    return fields | {"g": dofs(inputs["g"])[None]}
+
+
+def dofs(function: fd.Function) -> torch.Tensor:
+    return torch.from_numpy(function.dat.data_ro.reshape(-1).copy())
+
+
+def configuration(verb: str, *overrides: str) -> DictConfig:
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        return compose(verb, overrides=list(overrides))
+
+
+def stepper(disc: Discretization) -> operators.Operator:
+    nodes = OmegaConf.to_container(configuration("train", "experiment=cylinder_flow").operator, resolve=True)
+    torch.manual_seed(0)
+    return build_operator(nodes, disc).double()
+
+
+def test_developed_starts_are_phases_of_one_flow_scaled_to_their_inflow(problem: CylinderFlow):
+    first, again, other = (problem.random_inputs(np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert np.array_equal(first["u0"].dat.data_ro, again["u0"].dat.data_ro)
+    inflow = problem.spaces["V"].boundary_nodes(1)
+    for inputs in (first, other):
+        assert inputs["u0"].dat.data_ro[inflow] == pytest.approx(inputs["g"].dat.data_ro[inflow], abs=1e-12)
+    speeds = [np.abs(inputs["g"].dat.data_ro).max() for inputs in (first, other)]
+    scaled = [inputs["u0"].dat.data_ro / speed for inputs, speed in zip((first, other), speeds, strict=True)]
+    assert 1e-3 < np.abs(scaled[0] - scaled[1]).max() < 2
+    with pytest.raises(InputError, match=r"developed=0\.5 be 0 or at least 1"):
+        CylinderFlow("cylinder_coarse.msh", developed=0.5)
+
+
+def test_levels_of_the_curved_mesh_share_nodes_and_keep_constants(disc: Discretization):
+    S, Q = disc["S"], disc["Q"]
+    assert torch.equal(S.points, disc["V"].points)
+    wave = lambda x: torch.sin(3 * x[:, 0]) * x[:, 1]  # noqa: E731
+    torch.testing.assert_close(disc.transfer("S", "Q")(S.interpolate(wave)), Q.interpolate(wave), atol=1e-12, rtol=0)
+    for l in (0, 1):
+        P = disc.hierarchy("S", "Q", "Q1").prolongation(l)
+        torch.testing.assert_close(P(torch.ones(P.shape[1], dtype=torch.float64)), torch.ones(P.shape[0], dtype=torch.float64))
+    # Away from the circle the coarse functions are functions of the fine space.
+    x = disc["Q1"].interpolate(lambda x: x[:, 0])
+    far = torch.linalg.norm(Q.points - torch.tensor([0.2, 0.2]), dim=1) > 0.15
+    torch.testing.assert_close(disc.transfer("Q1", "Q")(x)[far], Q.points[far, 0], atol=1e-12, rtol=0)
+
+
+def test_the_weak_divergence_is_firedrakes(problem: CylinderFlow, disc: Discretization):
+    u = fd.Function(problem.spaces["V"])
+    u.dat.data_wo[...] = np.random.default_rng(0).standard_normal(u.dat.data_ro.shape)
+    expected = fd.assemble(fd.div(u) * fd.TestFunction(problem.spaces["Q"]) * fd.dx(degree=6))
+    torch.testing.assert_close(disc.product("V", "Q")(dofs(u)), dofs(expected), atol=1e-12, rtol=0)
+
+
+def test_the_encoded_acceleration_represents_the_transport_terms(problem: CylinderFlow, disc: Discretization, flow: dict):
+    V = disc["V"]
+    encoder = operators.FormEncoder(V, disc.form("transport"), {"viscosity": 1e-3}, TAGS)
+    frame = {"u": flow["u"][:, 0]}
+    a = encoder(frame)
+    assert a.shape == (1, 2, V.num_nodes)
+    a = a.transpose(1, 2).flatten(1)[0]
+    u, v = fd.Function(problem.spaces["V"]), fd.TestFunction(problem.spaces["V"])
+    u.dat.data_wo[...] = frame["u"][0].numpy().reshape(u.dat.data_ro.shape)
+    F = dofs(fd.assemble((1e-3 * fd.inner(fd.grad(u), fd.grad(v)) + fd.inner(fd.dot(fd.grad(u), u), v)) * fd.dx(degree=6)))
+    free = torch.ones(V.num_dofs, dtype=torch.bool)
+    free[V.boundary_dofs(TAGS)] = False
+    assert (a[~free] == 0).all()
+    torch.testing.assert_close(V.mass(a)[free], F[free], atol=1e-11, rtol=0)
+    with pytest.raises(InputError, match="no argument 'nu'"):
+        operators.FormEncoder(V, disc.form("transport"), {"nu": 1e-3})
+    with pytest.raises(InputError, match="no function of 'V'"):
+        operators.FormEncoder(V, disc.form("mean_inflow"))
+
+
+def test_the_mean_inflow_is_a_constant_channel(problem: CylinderFlow, disc: Discretization):
+    encoder = operators.FunctionalEncoder(disc["V"], [disc.form("mean_inflow")])
+    g = torch.stack([dofs(problem.parabola(peak)) for peak in (0.9, 1.5)])
+    torch.testing.assert_close(encoder({"g": g}), torch.tensor([0.6, 1.0]).double()[:, None, None].expand(2, 1, 2688))
+    with pytest.raises(InputError, match="Use a FormEncoder"):
+        operators.FunctionalEncoder(disc["V"], [disc.form("transport")])
+
+
+def test_any_weights_keep_boundary_values_and_weak_divergence_over_a_rollout(disc: Discretization, flow: dict, tmp_path: Path):
+    disc.save(tmp_path / "disc.h5")
+    operator = stepper(load(tmp_path / "disc.h5", dtype=torch.float64))
+    operator.set_scales(flow)
+    increments = flow["u"].diff(dim=1).square().mean().sqrt()
+    torch.testing.assert_close(operator.get_buffer("output_scale")[:2, 0], increments.expand(2))
+    divergence = WeakDivergence(disc["V"], disc["Q"], disc.product("V", "Q"), "u")
+    for precision, bound in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        operator = operator.to(precision)
+        with torch.no_grad():
+            found = rollout(operator, {name: u.to(precision) for name, u in flow.items()}, ["u", "p"], 20)
+        fixed = disc["V"].boundary_dofs(TAGS)
+        assert torch.equal(found["u"][:, -1, fixed], flow["g"][:, fixed].to(precision))
+        assert not torch.allclose(found["u"][:, -1].double(), flow["u"][:, 0], atol=1e-3)
+        assert divergence.each({"u": found["u"].double()}, flow)[0, 0] < bound
+
+
+def test_increments_need_trajectories(disc: Discretization):
+    decoder = operators.IncrementDecoder(disc["V"], "u")
+    with pytest.raises(InputError, match="known from trajectories"):
+        decoder.channel_scales({"u": torch.ones(2, disc["V"].num_dofs)})
+
+
+def test_forces_of_stored_frames_are_those_of_the_solver(problem: CylinderFlow, disc: Discretization, flow: dict):
+    inputs = problem.random_inputs(np.random.default_rng(0))
+    history = problem.force_history(inputs, end=0.09, every=10)
+    metric = BodyForces(disc["V"], disc.form("force"), disc.form("mean_inflow"), 1e-3, interval=0.01, diameter=0.1)
+    drag, lift = metric.coefficients(flow)[0]
+    # Time derivatives of frames 0.01 s apart are not those of the solver's steps.
+    inner = slice(1, -1)
+    assert drag.numpy()[inner] == pytest.approx(history.drag[inner], rel=5e-3)
+    assert lift.numpy()[inner] == pytest.approx(history.lift[inner], abs=0.02)
+    more = {"u": flow["u"], "p": flow["p"] + 1.0}  # a constant pressure has no force on a closed curve
+    torch.testing.assert_close(metric.coefficients(flow | more), metric.coefficients(flow), atol=1e-9, rtol=0)
+    with pytest.raises(InputError, match="three frames or more"):
+        metric.coefficients({name: u[:, :2] if u.ndim == 3 else u for name, u in flow.items()})
+
+
+def test_frequencies_of_known_signals():
+    t = torch.arange(200, dtype=torch.float64) * 0.01
+    signals = torch.stack([0.3 + torch.sin(2 * math.pi * f * t) for f in (1.7, 3.0, 0.2)])
+    assert frequency(signals, 0.01).tolist() == pytest.approx([1.7, 3.0, 0.0], rel=2e-3)
+
+
+def test_a_stepper_is_trained_judged_and_drawn(tmp_path: Path):
+    small = [
+        "experiment=cylinder_flow",
+        "problem={refinements: 0, spin_up: 0.01, duration: 0.05, frames: 6, dt: 2.0e-3, developed: 0.0}",
+        "data.split={train: 2, valid: 1, test: 1}",
+        f"data.folder={tmp_path / 'data'}",
+    ]
+    run = tmp_path / "run"
+    generate.run(configuration("generate", *small, "preview=false"))
+    training = ["operator.processor={hierarchy: {_hierarchy_: [S, Q]}, channels: 4, blocks: 1}", "training.loop.epochs=1"]
+    train.run(configuration("train", *small, *training, "device=cpu", f"folder={run}"))
+    result = evaluate.run(configuration("evaluate", f"run={run}", "device=cpu"))
+    assert result == json.loads((run / "metrics.json").read_text())
+    assert result["steps"] == len(result["velocity_over_time"]) == 5
+    assert 0 < result["velocity_l2_one_step"] < result["velocity_over_time"][-1]
+    assert result["boundary_error"] == 0
+    assert max(result["divergence_prediction"], result["divergence_reference"]) < 1e-5
+    assert result["error_of_mean_drag"] > 0
+    plot.run(configuration("plot", f"run={run}", "device=cpu"))
+    assert Image.open(run / "rollout.gif").n_frames == 5
+    for name in ("drag", "lift", "error_over_time"):
+        assert Image.open(run / f"{name}.png").size[0] > 500
