@@ -20,7 +20,7 @@ from .family import OperatorFamily
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .form_encoders import FormEncoder, FunctionalEncoder
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
-from .mgno import MgNO, MgNOProcessor, PublishedMgNO
+from .mgno import DiffusionProcessor, MgNO, MgNOProcessor, PublishedMgNO
 from .multigrid import MultigridProcessor
 from .neuralstagger import (
     CoarseSolver,
@@ -36,10 +36,12 @@ from .operator import Operator
 from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
 from .structured_decoders import ConservationDecoder, CurlDecoder, IntegralDecoder, PositiveDecoder
+from .weak_encoders import AverageEncoder, PotentialEncoder, StartEncoder
 
 __all__ = [
     "FNO",
     "SPON",
+    "AverageEncoder",
     "CoarseProcessor",
     "CoarseSolver",
     "ComposedDecoder",
@@ -49,6 +51,7 @@ __all__ = [
     "Decoder",
     "Decomposition",
     "DeepONet",
+    "DiffusionProcessor",
     "DilatedResNet",
     "DirichletDecoder",
     "Encoder",
@@ -79,9 +82,11 @@ __all__ = [
     "PlainDecoder",
     "PointwiseProcessor",
     "PositiveDecoder",
+    "PotentialEncoder",
     "PublishedMgNO",
     "SliceAttentionProcessor",
     "SolenoidalVelocity",
+    "StartEncoder",
     "TraceEncoder",
     "TransferDecoder",
     "Transolver",

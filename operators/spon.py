@@ -20,7 +20,8 @@ class SPON(Operator):
 
     Args:
         encoder: input fields to channels in one space.
-        processor: a network ``(batch, encoder.num_channels, nodes) -> (batch, decoder.num_channels, nodes)``.
+        processor: a network ``(batch, encoder.num_channels, nodes) -> (batch, decoder.num_channels, nodes)``; one that ``sees_fields``
+            is also passed the input fields, such as a coefficient in every cell.
         decoder: channels to output fields; what it enforces holds exactly, trained or not.
 
     The fields' scales (see :meth:`set_scales`) are part of the operator and stored with its weights. Scaling is linear and without a
@@ -79,5 +80,6 @@ class SPON(Operator):
         }
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
-        hidden = self.processor(self.encoder(fields) / self.input_scale)
+        channels = self.encoder(fields) / self.input_scale
+        hidden = self.processor(channels, fields) if getattr(self.processor, "sees_fields", False) else self.processor(channels)
         return self.decoder(hidden * self.output_scale, fields)

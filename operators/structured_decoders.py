@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fem import FluxProjection, Space, SparseMatrix
-from .decoders import BOUNDARY_VALUES, CONSERVATION, DIVERGENCE, INTEGRAL, POSITIVITY, Decoder
+from .decoders import BOUNDARY_VALUES, CONSERVATION, DIVERGENCE, INTEGRAL, POSITIVITY, Decoder, gain
 from .encoders import Fields
 
 
@@ -117,6 +117,10 @@ class CurlDecoder(Decoder):
     @property
     def keeps(self) -> set[str]:
         return {BOUNDARY_VALUES}
+
+    def channel_scales(self, fields: Fields) -> Tensor:
+        """In the units of the potential."""
+        return super().channel_scales(fields) / gain(self.curl, self.source)
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return self.curl(u)

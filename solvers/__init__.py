@@ -16,6 +16,7 @@ from .poisson import Poisson
 from .problem import Problem
 from .random_field import MaternField
 from .sampled_on_grid import SampledOnGrid
+from .solenoidal_stokes import SolenoidalStokes
 from .steady_cylinder import SteadyCylinderFlow
 from .stokes import Stokes
 
@@ -37,6 +38,7 @@ __all__ = [
     "Poisson",
     "Problem",
     "SampledOnGrid",
+    "SolenoidalStokes",
     "SteadyCylinderFlow",
     "Stokes",
     "obstacle_mesh",

@@ -13,7 +13,7 @@ from ..fem.firedrake import firedrake
 from .direct import LU
 from .domains import domain
 from .prescribed import number_or_field, require_positive
-from .problem import Problem, markers, solve_or_explain
+from .problem import Problem, lagrange_hierarchy, markers, solve_or_explain
 from .random_coefficients import random_coefficient
 
 
@@ -22,15 +22,20 @@ class MixedDarcy(Problem):
 
     Raviart-Thomas elements ``S`` of degree k for σ, discontinuous ones ``Q`` of degree k − 1 for p, a and f (Raviart and Thomas, 1977), so
     that ∇·σ = f holds pointwise. The flux condition is essential, that of the pressure natural. Inputs are the coefficient ``a``, and the
-    source ``f`` and the boundary pressure ``g``, a field of linear elements ``V``, where they are random; outputs are ``sigma`` and ``p``.
-    The residual is one of the mixed function ``z = (sigma, p)``; the divergence from S to Q is exported.
+    source ``f`` and the boundary pressure ``g`` where they are random; outputs are ``sigma`` and ``p``. The residual is one of the mixed
+    function ``z = (sigma, p)``.
+
+    ``V``, ``V1``, ... are Lagrange elements of degree k and a hierarchy below them, ``W`` vectors of those of V. g lives in V, and so
+    do, in two dimensions, the stream functions whose curls are the divergence-free fluxes of S. The functional
+    ``disc.form("circulation")``, −∫ a⁻¹σ·curl φ − ∫_∂Ω g curl φ·n of φ in V, is what Darcy's law lacks: for a conservative flux σ with the
+    given flux through the boundary it is the load of a stream function ψ, ∫ a⁻¹∇ψ·∇φ, with which σ + curl ψ is the solution.
 
     Args:
         mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
         kind: of the coefficient: smooth, rough, multiscale or log_normal, as for :class:`Darcy`.
         flux: outward normal flux by tag; 0 for an impermeable part.
         degree: k.
-        refinements: how often the mesh is refined.
+        refinements: how often the mesh is refined; its levels carry the multigrid hierarchy.
         source, pressure: f and g: a number, or the settings of a Matérn field.
         log_normal: ``median`` and the settings of the Matérn field of a log-normal coefficient.
 
@@ -39,7 +44,7 @@ class MixedDarcy(Problem):
     """
 
     outputs = ("sigma", "p")
-    derivatives = (("S", "Q"),)
+    products = (("Q", "V"),)
 
     def __init__(
         self,
@@ -55,12 +60,16 @@ class MixedDarcy(Problem):
         fd = firedrake()
         if degree < 1:
             raise InputError(f"Raviart-Thomas elements have degree 1 or more, not {degree}.")
-        finest = domain(mesh, refinements)[-1]
+        meshes = domain(mesh, refinements)
+        finest = meshes[-1]
         squares = finest.ufl_cell().cellname == "quadrilateral"
         S = fd.FunctionSpace(finest, "RTCF" if squares else "RT", degree)
         Q = fd.FunctionSpace(finest, "DQ" if squares else "DG", degree - 1)
-        V, Z = fd.FunctionSpace(finest, "Lagrange", 1), S * Q
-        self.spaces, self.transfers = {"S": S, "Q": Q, "Z": Z, "V": V}, []
+        Z, W = S * Q, fd.VectorFunctionSpace(finest, "Lagrange", degree)
+        lagrange, prolongations = lagrange_hierarchy(meshes, degree)
+        V = lagrange["V"]
+        self.spaces, self.transfers = {"S": S, "Q": Q, "Z": Z, "W": W, **lagrange}, [*prolongations, ("W", "S")]
+        self.derivatives = (("S", "Q"), *([("V", "S")] if finest.geometric_dimension == 2 else []))
         self.dirichlet = tuple(flux or {})
         tags = markers(finest, self.dirichlet)
         if set(tags) == set(boundary_tags(finest).values()):
@@ -80,6 +89,10 @@ class MixedDarcy(Problem):
 
         f = self._f if "f" in self.inputs else source_field
         self.residual = mixed_residual(fd.split(self._z), Z, self._a, f, self._g)
+        if finest.geometric_dimension == 2:
+            phi = fd.TestFunction(V)
+            curl = fd.as_vector([phi.dx(1), -phi.dx(0)])
+            self.forms = {"circulation": -flux_law(fd.Function(S, name="sigma"), curl, self._a, self._g, fd.FacetNormal(finest))}
         linear = mixed_residual(fd.TrialFunctions(Z), Z, self._a, f, self._g)
         bcs = [fd.DirichletBC(Z.sub(0), normal_flux(S, *part), part[0]) for part in zip(tags, (flux or {}).values(), strict=True)]
         equation = fd.LinearVariationalProblem(fd.lhs(linear), fd.rhs(linear), self._z, bcs, constant_jacobian=False)
@@ -109,8 +122,14 @@ def mixed_residual(z: Any, Z: Any, a: Any, f: Any, g: Any) -> Any:
     """The weak form ∫ a⁻¹σ·τ − p ∇·τ − q (∇·σ − f) + ∫_∂Ω g τ·n with z = (σ, p), and (τ, q) in Z."""
     fd = firedrake()
     (sigma, p), (tau, q) = z, fd.TestFunctions(Z)
-    volume = fd.inner(sigma, tau) / a - p * fd.div(tau) - q * (fd.div(sigma) - f)
-    return volume * fd.dx + g * fd.dot(tau, fd.FacetNormal(Z.mesh())) * fd.ds
+    law = flux_law(sigma, tau, a, g, fd.FacetNormal(Z.mesh()))
+    return law - (p * fd.div(tau) + q * (fd.div(sigma) - f)) * fd.dx
+
+
+def flux_law(sigma: Any, tau: Any, a: Any, g: Any, n: Any) -> Any:
+    """∫ a⁻¹σ·τ + ∫_∂Ω g τ·n, which the pressure balances by ∫ p ∇·τ."""
+    fd = firedrake()
+    return fd.inner(sigma, tau) / a * fd.dx + g * fd.dot(tau, n) * fd.ds
 
 
 def normal_flux(S: Any, tag: int, value: float) -> Any:

@@ -37,7 +37,7 @@ class Stokes(Problem):
     """
 
     inputs = ("f", "g")
-    outputs = ("u", "p")
+    outputs: tuple[str, ...] = ("u", "p")
     dirichlet = ("on_boundary",)
 
     def __init__(
@@ -52,7 +52,8 @@ class Stokes(Problem):
         fd = firedrake()
         if viscosity <= 0:
             raise InputError(f"The viscosity must be positive, not {viscosity:g}.")
-        finest = domain(mesh, refinements)[-1]
+        self.meshes = domain(mesh, refinements)
+        finest = self.meshes[-1]
         if finest.geometric_dimension != 2:
             raise InputError(
                 f"The mesh has {finest.geometric_dimension} dimensions; the lid-driven container is two-dimensional."

@@ -12,10 +12,11 @@ from thalweg.solvers import Problem
 SMALL = {
     "darcy": ["mesh=3"],
     "darcy_log_normal": ["refinements=0"],
-    "mixed_darcy": ["mesh=6"],
+    "mixed_darcy": ["mesh=3", "refinements=1"],
     "nonlinear_diffusion": ["mesh=4"],
     "helmholtz": ["mesh=5"],
     "stokes": ["mesh=4"],
+    "solenoidal_stokes": ["mesh=3", "refinements=1"],
     "burgers": ["mesh=8", "final_time=0.2", "frames=2", "time_step=0.1"],
     "hyperelastic_beam": ["cells=[10,1]"],
 }

@@ -1,8 +1,9 @@
 """MgNO, multigrid neural operators (He, Liu, Xu, arXiv 2310.19809): as published, and as multigrid, on grids and on meshes."""
 
 from .architecture import Architecture
+from .diffusion import DiffusionProcessor
 from .grid_operator import MgNO
 from .processor import MgNOProcessor
 from .published import PublishedMgNO
 
-__all__ = ["Architecture", "MgNO", "MgNOProcessor", "PublishedMgNO"]
+__all__ = ["Architecture", "DiffusionProcessor", "MgNO", "MgNOProcessor", "PublishedMgNO"]

@@ -66,6 +66,10 @@ class CoefficientStencils(nn.Module):
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
         if factors is not None:
             cells = (cells[..., None] * factors).permute(2, 0, 1).flatten(0, 1)
+        return self.of_cells(cells)
+
+    def of_cells(self, cells: Tensor) -> list[SampleMatrices]:
+        """The same for coefficients that are given in the cells, ``(cells, batch)``; of tensors, one entry after the other."""
         operators, values = [], cells
         for l, (pattern, map_) in enumerate(zip(self.patterns, self.maps, strict=True)):
             if l and not self.galerkin:
