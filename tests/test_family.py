@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from test_resume import assert_same, assert_same_end, final_state
-from thalweg.commands import evaluate, export, generate, plot, predict, train
+from thalweg.commands import compare, evaluate, export, generate, plot, predict, train
 from thalweg.commands.run import Run
 from thalweg.commands.splits import read_discretization, split_range
 from thalweg.data import FamilyDataset, FieldDataset, TimeWindows, generate_family, read_family
@@ -339,6 +339,19 @@ def test_the_commands_judge_and_predict_on_unseen_meshes(trained: Path, plates: 
     assert batch.mesh == 1
     with torch.no_grad():
         torch.testing.assert_close(program({"f": batch["f"], "g": batch["g"]})["u"], operator(batch)["u"], rtol=1e-4, atol=1e-5)
+
+
+def test_runs_on_one_family_are_compared(trained: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path / "again")
+    table = compare.run(
+        configuration("compare", f"runs=[{trained},{tmp_path / 'again'}]", "device=cpu", f"output={tmp_path / 'table'}")
+    )
+    (entry,) = table["operators"]
+    assert [run["num_samples"] for run in entry["runs"]] == [8, 8]
+    assert entry["deviation"]["relative_l2"] == 0
+    levels = configuration("compare", f"runs=[{trained}]", "device=cpu", f"output={tmp_path / 'table'}", "solver=[{size: 0.3}]")
+    with pytest.raises(InputError, match="solver of a family"):
+        compare.run(levels)
 
 
 def test_bounds_of_errors_are_calibrated_on_all_validation_meshes(trained: Path):
