@@ -4,6 +4,7 @@ from .baselines import FNO, DeepONet, FactorizedFNO, GridOperator, MeshGraphNet,
 from .coarse import CoarseProcessor
 from .composed_decoders import ComposedDecoder, JointDecoder
 from .decoders import Decoder, DirichletDecoder, IncrementDecoder, PlainDecoder, TransferDecoder
+from .departure import DepartureDecoder
 from .encoders import (
     Encoder,
     GeometryEncoder,
@@ -30,6 +31,7 @@ from .neuralstagger import (
     NeuralStagger,
     OperatorNetwork,
     SolenoidalVelocity,
+    WithDerivatives,
     WithTransport,
 )
 from .operator import Operator
@@ -51,6 +53,7 @@ __all__ = [
     "Decoder",
     "Decomposition",
     "DeepONet",
+    "DepartureDecoder",
     "DiffusionProcessor",
     "DilatedResNet",
     "DirichletDecoder",
@@ -91,6 +94,7 @@ __all__ = [
     "TransferDecoder",
     "Transolver",
     "UNet",
+    "WithDerivatives",
     "WithTransport",
     "build_operator",
     "export_operator",

@@ -10,6 +10,7 @@ from .neuralstagger import NeuralStagger
 from .operator_network import OperatorNetwork
 from .resolutions import error_against_cost
 from .solenoidal import SolenoidalVelocity
+from .stream_function import WithDerivatives
 from .transport import WithTransport
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OperatorNetwork",
     "SolenoidalVelocity",
     "SubtaskNetworks",
+    "WithDerivatives",
     "WithTransport",
     "error_against_cost",
 ]
