@@ -41,6 +41,7 @@ class Run:
         if data is not None:
             self.config.data.folder = data
         self.checkpoint = Checkpoints(self.folder / "checkpoints").best()
+        self._read: dict[torch.dtype, Spaces | DiscretizationFamily] = {}
 
     def operator(self, disc: Spaces | DiscretizationFamily) -> Operator:
         """The operator of the best checkpoint.
@@ -62,11 +63,16 @@ class Run:
         return operator.eval().to(self.device)
 
     def discretization(self, dtype: torch.dtype = torch.float32) -> Spaces | DiscretizationFamily:
-        """The discretization, the grids, or the family of the data: those that the operator was trained on, unless it is used elsewhere."""
-        disc = read_discretization(self.config, dtype)
-        if not self.elsewhere:
-            disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
-        return disc.to(self.device)
+        """The discretization, the grids, or the family of the data: those that the operator was trained on, unless it is used elsewhere.
+
+        Read once in each precision.
+        """
+        if dtype not in self._read:
+            disc = read_discretization(self.config, dtype)
+            if not self.elsewhere:
+                disc.require_fingerprint(str(read_identity(self.checkpoint)[1]), f"The operator in {self.checkpoint}")
+            self._read[dtype] = disc.to(self.device)
+        return self._read[dtype]
 
     def place(self, disc: Spaces | DiscretizationFamily, fields: Mapping[str, Tensor]) -> Spaces:
         """What fields live on: of a family, the discretization on their mesh."""
