@@ -1,17 +1,17 @@
 """NeuralStagger's latency and throughput by its factors, against the undecomposed network of equal size per point and a solver.
 
-Times are per simulated second of periodic two-dimensional flow, at equal simulated time. ``one coarse`` is one sub-grid of one time
+Times are per simulated second of periodic flow, at equal simulated time. ``one coarse`` is one sub-grid of one time
 sequence; its ideal speed-up over the undecomposed network (1, 1, 1) is the product of the factors. ``all, batched`` are all subtasks
 in one rollout, split and merged once: the same arithmetic as the undecomposed network, so what is gained there is gained
 by filling the machine. Throughputs are those of the best batch. Weights are random, so errors are none of this table's business.
 
     python benchmarks/neuralstagger.py --json neuralstagger.json
+    python benchmarks/neuralstagger.py --dim 3 --grid 64 --frames 4 --dt 0.02 --batches 1
 """
 
 import argparse
-import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,10 +24,13 @@ from torch.utils._pytree import tree_leaves
 from thalweg.allocator import keep_freed_memory
 from thalweg.operators import FNO, Decomposition, DilatedResNet, NeuralStagger, UNet, WithTransport
 from thalweg.solvers.grid import PeriodicField, VorticityEquation
+from thalweg.solvers.grid.potentials import velocity_of
+from thalweg.solvers.grid.problems import TaylorGreen
 
-FACTORS = ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (4, 4, 2), (4, 4, 4))
+FACTORS = {2: ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (4, 4, 2), (4, 4, 4)), 3: ((1, 1, 1, 1), (2, 2, 2, 1), (2, 2, 2, 2))}
 
 RESNET = partial(DilatedResNet, width=24, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
+RESNET_3D = partial(DilatedResNet, dim=3, width=16, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
 NETWORKS = {
     "resnet": RESNET,
     "transport": partial(WithTransport, RESNET),
@@ -100,14 +103,24 @@ def best_throughput(call: Callable[[int], Callable[[], Any]], batches: list[int]
 
 
 def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """The pseudo-spectral solver on the full grid with the frames' time step."""
-    shape = (arguments.grid, arguments.grid)
-    equation = VorticityEquation(shape, viscosity=1e-3, device=device)
+    """The reference solver on the full grid with the frames' time step."""
+    shape = (arguments.grid,) * arguments.dim
     interval = arguments.frames * arguments.dt
+    solve: Callable[[Any], Any]
+    sample: Callable[[int], Any]
+    if arguments.dim == 2:
+        equation = VorticityEquation(shape, viscosity=1e-3, device=device)
+        field = PeriodicField(shape, alpha=3, tau=5)
+        solve = partial(equation.solve, interval=interval, frames=1, dt=arguments.dt)
+        sample = lambda batch: 10 * field.sample(0, range(batch), device=device)  # noqa: E731
+    else:
+        problem = TaylorGreen(arguments.grid, dt=arguments.dt).to(device)
+        spacings, periodic = problem.grid.spacings, problem.grid.periodic
+        solve = partial(problem.flow().solve, interval=interval, frames=1, dt=arguments.dt)
+        sample = lambda batch: velocity_of(problem.random_inputs(0, range(batch))["a"].split(1, 1), spacings, periodic)  # noqa: E731
 
     def prepared(batch: int) -> Callable[[], Any]:
-        w = 10 * PeriodicField(shape, alpha=3, tau=5).sample(0, range(batch), device=device)
-        return lambda: equation.solve(w, interval, 1, dt=arguments.dt)
+        return partial(solve, sample(batch))
 
     latency = report.milliseconds(prepared(1), arguments.seconds) / interval
     return {
@@ -123,71 +136,87 @@ def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str,
     }
 
 
-def stagger_row(factors: tuple[int, int, int], arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    *space, s_t = factors
-    torch.manual_seed(0)
-    operator = NeuralStagger(NETWORKS[arguments.network], Decomposition(space, s_t), {"w": 1}).to(device).eval()
-    steps, interval = arguments.frames // s_t, arguments.frames * arguments.dt
+def operator_row(
+    operator: NeuralStagger, shape: Sequence[int], frames: int, dt: float, arguments: argparse.Namespace, device: torch.device
+) -> dict[str, Any]:
+    """What rollouts over some frames cost: of one coarse solver, and of all subtasks."""
+    decomposition = operator.decomposition
+    s_t, interval = decomposition.time, frames * dt
+    steps = frames // s_t
     solver: nn.Module = operator.coarse_solver().eval()
+    layout = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
     for parameter in solver.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        if parameter.dim() == len(shape) + 2:
+            parameter.data = parameter.data.to(memory_format=layout)
     if arguments.compile:
         solver.advance = torch.compile(solver.advance, mode=None if arguments.compile == "default" else arguments.compile)
-    coarse = [n // s for n, s in zip((arguments.grid,) * 2, space, strict=True)]
+    coarse = decomposition.coarse_shape(shape)
+    state, inputs = operator.frames.state, operator.frames.inputs
 
     def one(batch: int) -> Callable[[], Any]:
-        u = torch.randn(batch, 1, *coarse, device=device).to(memory_format=torch.channels_last)
-        run = captured(lambda v: solver.rollout(v, steps), u)
+        u = torch.randn(batch, sum(state.values()), *coarse, device=device).to(memory_format=layout)
+        given = torch.randn(batch, sum(inputs.values()), *coarse, device=device) if inputs else None
+        run = captured(lambda v: solver.rollout(v, steps, given), u)
         return lambda: run(u)
 
-    def rolled_out(w: Tensor) -> Tensor:
-        return operator.rollout({"w": w}, steps)["w"]
-
-    def blocks(batch: int) -> Tensor:
-        return torch.randn(batch, s_t, 1, arguments.grid, arguments.grid, device=device)
-
     def all_of_them(batch: int) -> Callable[[], Any]:
-        w = blocks(batch)
-        run = captured(rolled_out, w)
-        return lambda: run(w)
+        (name, channels), *further = state.items()
+        u = torch.randn(batch, s_t, channels, *shape, device=device)
+        others = {key: torch.randn(batch, s_t, n, *shape, device=device) for key, n in further}
+        others |= {key: torch.randn(batch, n, *shape, device=device) for key, n in inputs.items()}
+        run = captured(lambda v: operator.rollout({**others, name: v}, steps)[name], u)
+        return lambda: run(u)
 
     return {
-        "factors": str(factors),
+        "factors": ", ".join(map(str, (*decomposition.space, s_t))),
         "one coarse [ms/s]": report.milliseconds(one(1), arguments.seconds) / interval,
         "speed-up": None,
-        "ideal": float(math.prod(factors)),
+        "ideal": float(decomposition.num_subtasks),
         "all, batched [ms/s]": report.milliseconds(all_of_them(1), arguments.seconds) / interval,
         "coarse [s/s]": best_throughput(one, arguments.batches, interval, arguments.seconds),
         "all [s/s]": best_throughput(all_of_them, arguments.batches, interval, arguments.seconds),
-        "peak [MB]": peak_megabytes(lambda: rolled_out(blocks(1))),
+        "peak [MB]": peak_megabytes(all_of_them(1)),
         "weights [MB]": sum(p.nbytes for p in operator.parameters()) / 1e6,
     }
 
 
+def untrained(factors: Sequence[int], arguments: argparse.Namespace) -> NeuralStagger:
+    *space, s_t = factors
+    torch.manual_seed(0)
+    if arguments.dim == 3:
+        return NeuralStagger(RESNET_3D, Decomposition(space, s_t), {"a": 3}).eval()
+    return NeuralStagger(NETWORKS[arguments.network], Decomposition(space, s_t), {"w": 1}).eval()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dim", type=int, choices=FACTORS, default=2, help="2: vorticity; 3: a vector potential")
     parser.add_argument("--grid", type=int, default=256, help="points along each axis")
     parser.add_argument("--frames", type=int, default=8, help="frames of each rollout, a multiple of all time factors")
     parser.add_argument("--dt", type=float, default=0.0025, help="time between frames")
-    parser.add_argument("--network", choices=NETWORKS, default="transport")
+    parser.add_argument("--network", choices=NETWORKS, default="transport", help="in two dimensions")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], help="batches that throughput is the best of")
     parser.add_argument("--compile", choices=["default", "max-autotune"], help="compile the coarse solver's step")
     parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each measurement")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--json", metavar="PATH", help="write the figures, the machine and the versions there")
     arguments = parser.parse_args()
-    if arguments.frames % max(f[-1] for f in FACTORS) or arguments.grid % max(f[0] for f in FACTORS):
-        parser.error("frames and grid must be multiples of 4")
+    factors = FACTORS[arguments.dim]
+    if arguments.frames % max(f[-1] for f in factors) or arguments.grid % max(f[0] for f in factors):
+        parser.error(f"frames and grid must be multiples of {max(factors[-1])}")
     torch.set_num_threads(arguments.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     keep_freed_memory()
     with torch.inference_mode():
-        rows = [stagger_row(factors, arguments, device) for factors in FACTORS]
+        shape = (arguments.grid,) * arguments.dim
+        rows = [
+            operator_row(untrained(f, arguments).to(device), shape, arguments.frames, arguments.dt, arguments, device)
+            for f in factors
+        ]
         rows.append(solver_row(arguments, device))
     for row in rows[:-1]:
         row["speed-up"] = rows[0]["one coarse [ms/s]"] / row["one coarse [ms/s]"]
-    report.print_table(f"{arguments.network} on {arguments.grid}² points, {device}, per simulated second", rows)
+    report.print_table(f"{arguments.grid}^{arguments.dim} points, {device}, per simulated second", rows)
     if arguments.json:
         settings = {key: value for key, value in vars(arguments).items() if key != "json"}
         report.write_json(arguments.json, "neuralstagger", settings, rows)

@@ -9,20 +9,21 @@ from torch import Tensor
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
 from ..counter_random import uniform_pairs
-from ..potentials import potential_of
+from ..potentials import at_faces, potential_of
 from ..problem import GridProblem
 from ..sides import Outflow, Wall
 from ..staggered import StaggeredFlow
 
 
 class MovingDisc(GridProblem):
-    """Flow through a channel of height 1 past a disc that starts to move when the stored frames end.
+    """Flow through a channel of height 1 past a disc that moves the fluid at its surface, and leaves its place when the frames end.
 
     All fields are at the vertices, ``(batch, channel, nx + 1, ny + 1)``; those of cells repeat the last cells there. The state is the
     stream function ``psi``, exact on the inflow and the walls where the input ``free`` is 0, and the pressure ``p``.
     Inputs are ``solid``, 1 in the disc, its velocity ``wall_velocity`` of two channels, and ``disc`` with its centre, radius and
-    velocity to come in five channels, all constant over the grid. Frames are those of the solver around the disc at rest.
-    :meth:`advance` moves the disc, once a step of an operator, and turns it back when its centre is a diameter from the walls.
+    velocity in five channels, all constant over the grid. Frames are those of the solver around the disc at its first place, but with its
+    velocity at the surface, so that neither the flow nor the scales of a network are those of a disc at rest. :meth:`advance` moves the
+    disc, once a step of an operator, and turns it back when its centre is a diameter from the walls.
 
     Good values: the defaults; Reynolds numbers of 25 to 50 by the disc's diameter.
 
@@ -65,8 +66,8 @@ class MovingDisc(GridProblem):
         self.times = start + np.arange(frames + 1) * interval
         self.grid = Grid((cells[0] + 1, cells[1] + 1), (length, 1.0))
 
-    def flow(self, solid: Tensor | None = None) -> StaggeredFlow:
-        """The discrete equations, with or without obstacles."""
+    def flow(self, solid: Tensor | None = None, wall_velocity: Tensor | None = None) -> StaggeredFlow:
+        """The discrete equations, with or without obstacles, boolean ``(batch, x, y)``, that may have a velocity ``(batch, 2, x, y)``."""
         y = (torch.arange(self.cells[1], dtype=torch.float64) + 0.5) / self.cells[1]
         sides = {"x0": Wall(normal=6 * y * (1 - y)), "x1": Outflow(), "y0": Wall(), "y1": Wall()}
         return StaggeredFlow(
@@ -75,6 +76,7 @@ class MovingDisc(GridProblem):
             viscosity=self.viscosity,
             sides=sides,
             solid=solid,
+            solid_velocity=None if wall_velocity is None else at_faces(tuple(wall_velocity.split(1, 1)), (False, False)),
             dtype=self.dtype,
             device=self.device,
         )
@@ -88,10 +90,10 @@ class MovingDisc(GridProblem):
         disc = (low + (high - low) * numbers).to(self.dtype)[..., None, None].expand(-1, -1, *self.grid.shape).contiguous()
         free = torch.ones(len(samples), 1, *self.grid.shape, dtype=self.dtype, device=self.device)
         free[..., 0, :] = free[..., 0] = free[..., -1] = 0
-        return {"disc": disc, "solid": self._solid(disc), "wall_velocity": torch.zeros_like(disc[:, :2]), "free": free}
+        return {"disc": disc, "solid": self._solid(disc), "wall_velocity": disc[:, 3:].clone(), "free": free}
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        flow = self.flow(inputs["solid"][:, 0, :-1, :-1] > 0.5)
+        flow = self.flow(inputs["solid"][:, 0, :-1, :-1] > 0.5, inputs["wall_velocity"][..., :-1, :-1])
         started = tuple(w[:, -1] for w in flow.solve(flow.at_rest(), self.start, 1, dt=self.dt))
         velocity = flow.solve(started, self.interval, self.frames, dt=self.dt)
         p = torch.stack([flow.pressure(tuple(w[:, frame] for w in velocity)) for frame in range(self.frames + 1)], 1)
