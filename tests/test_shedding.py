@@ -1,14 +1,18 @@
 """Vortex shedding at a wanted frequency: the frequency, the change of the inflow, the residual under it, and the control."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 
+from test_examples import example
 from thalweg import control
+from thalweg.commands import generate, train
 from thalweg.errors import InputError
-from thalweg.operators import Decomposition, DilatedResNet, NeuralStagger
+from thalweg.operators import Decomposition, DilatedResNet, NeuralStagger, WithDerivatives
 from thalweg.solvers.grid import StaggeredResidual
 from thalweg.solvers.grid.problems import InflowChannel
 
@@ -110,3 +114,50 @@ def test_the_gradient_through_the_rollout_passes_the_taylor_test():
     functional = control.TorchFunctional(shedding.objective(2.0), [control.Control("inflow", 1.0)], f64)
     at, along = {"inflow": np.array(1.1)}, {"inflow": np.array(1.0)}
     assert control.taylor_test(functional, at, along, steps=(1e-2, 5e-3, 2.5e-3)).min() > 1.9
+
+
+def test_a_network_is_given_the_derivatives_of_a_stream_function():
+    x = torch.linspace(0, 1, 65, dtype=f64)[:, None].expand(65, 65)
+    psi = (x**2 * x.T + x.T**2)[None, None]
+    given = []
+    network = WithDerivatives(lambda in_channels, out_channels: torch.nn.Identity(), 1, 1, 64, scales=(1.0, 2.0, 4.0))
+    network.network.register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    network(psi)
+    u, v, w = x**2 + 2 * x.T, -2 * x * x.T, -2 * x.T - 2
+    expected = torch.stack([psi[0, 0], u, v, w / 2, v * -2 / 4])
+    torch.testing.assert_close(given[0][0, :, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-9, rtol=0)
+    with pytest.raises(InputError, match="positive"):
+        WithDerivatives(torch.nn.Conv2d, 1, 1, 0.0)
+
+
+TINY = [
+    "experiment=neuralstagger_channel",
+    "problem={cells: [32, 16], disc: [0.5, 0.5, 0.16], viscosity: 2.0e-3, start: 5.0, interval: 0.04, dt: 0.02, frames: 60}",
+    "operator.network={points: 8, network: {width: 16}}",
+    "operator.derived.spacings=[0.0625, 0.0625]",
+    "data.split={train: 8, valid: 1, test: 1}",
+]
+
+
+def test_the_frequency_found_through_a_surrogate_is_that_of_the_solver(tmp_path: Path):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        made = compose("generate", overrides=[*TINY, f"data.folder={tmp_path / 'data'}", "preview=false", "device=cpu"])
+        trained = compose(
+            "train",
+            overrides=[
+                *TINY,
+                f"data.folder={tmp_path / 'data'}",
+                f"folder={tmp_path / 'run'}",
+                "training.loop.epochs=4",
+                "device=cpu",
+            ],
+        )
+    generate.run(made)
+    train.run(trained)
+    result = example("shedding_frequency")["main"](
+        str(tmp_path / "run"), target=1.1, searches=2, duration=5.0, skip=1.0, folder=str(tmp_path)
+    )
+    assert result["taylor"] > 1.9
+    assert abs(result["uncontrolled, reference"] - 1.1) > 0.1
+    assert result["controlled, reference"] == pytest.approx(1.1, rel=0.03)
+    assert (tmp_path / "shedding_frequency.png").stat().st_size > 20_000

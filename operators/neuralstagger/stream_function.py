@@ -11,10 +11,10 @@ from ...errors import InputError
 class WithDerivatives(nn.Module):
     """A network that is given, as four more channels, the velocity of the first channel ψ, its vorticity, and the transport of that.
 
-    ``(batch, in_channels, x, y) -> (batch, out_channels, x, y)``; u = (∂_y ψ, −∂_x ψ), ω = −Δψ and u·∇ω, by central differences on the points
-    as they are, with the last values repeated beyond the ends. What moves a vortex is far smaller in ψ than the flow that carries it:
-    without its derivatives a network spends most of its training on finding them. Beside :class:`WithTransport`, which has the whole
-    of a periodic vorticity, this is local, for boxes with walls.
+    ``(batch, in_channels, x, y) -> (batch, out_channels, x, y)``; u = (∂_y ψ, −∂_x ψ), ω = −Δψ and u·∇ω, by central differences on the
+    points as they are, with the last values repeated beyond the ends. What moves a vortex is far smaller in ψ than the flow that carries
+    it, and a network of ψ alone has to learn these differences first. Unlike :class:`WithTransport`, which needs a periodic vorticity,
+    this is local, for boxes with walls.
 
     Args:
         network: from ``in_channels`` and ``out_channels`` to a network, such as ``partial(DilatedResNet, padding_mode="replicate")``.
