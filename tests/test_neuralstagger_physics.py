@@ -385,6 +385,26 @@ def test_a_moving_disc_turns_back_before_the_walls():
         MovingDisc(radii=(0.1, 0.5))
 
 
+def test_a_disc_moves_the_fluid_from_the_start_on_and_samples_do_not_know_of_each_other():
+    problem = MovingDisc((32, 16), viscosity=0.02, interval=0.02, frames=2, dt=0.01)
+    problem.dtype = f64
+    inputs = problem.random_inputs(1, range(3))
+    fields = problem.solve(inputs)
+    u, v = velocity_of((fields["psi"],), problem.flow().spacings, (False, False))
+    around = problem.flow(inputs["solid"][:, 0, :-1, :-1] > 0.5, inputs["wall_velocity"][..., :-1, :-1]).faces
+    assert inputs["wall_velocity"].abs().amin() > 0.01
+    for w, prescribed, solid in zip((u, v), around.prescribed, around.solid or (), strict=True):
+        at_disc = solid.expand(3, *solid.shape[1:])
+        assert at_disc.any()
+        for frame in w.unbind(1):
+            torch.testing.assert_close(frame[at_disc], prescribed[at_disc], atol=1e-12, rtol=0)
+    alone = problem.solve({name: values[1:2] for name, values in inputs.items()})
+    for name, values in alone.items():
+        torch.testing.assert_close(
+            values, fields[name][1:2], atol=1e-6, rtol=1e-6
+        )  # conjugate gradients stop with the worst sample
+
+
 SMALL = {
     "cavity": partial(StaggeredCavity, 8, viscosity=0.02, start=0.04, interval=0.02, frames=2, dt=0.02),
     "disc": partial(MovingDisc, (16, 8), viscosity=0.02, interval=0.02, frames=2, dt=0.02),
