@@ -1,12 +1,16 @@
 """Optimisation of inputs through a solver or a trained operator: controls, reduced functionals, optimisers, Taylor tests."""
 
+from .case import ControlCase
 from .controls import Control, Controls
+from .cylinder_drag import CylinderDrag
+from .darcy_permeability import DarcyPermeability
 from .firedrake_functional import FiredrakeFunctional
 from .frequency import expected_frequency, power_spectrum
 from .functional import ReducedFunctional
 from .minimize import CONTROLS, HISTORY, Minimum, descend, minimize
 from .shedding import Shedding
-from .spanned import SpannedFunctional
+from .solver_functional import SolverFunctional
+from .stokes_lid import StokesLid
 from .taylor import taylor_test
 from .torch_functional import TorchFunctional
 
@@ -14,12 +18,16 @@ __all__ = [
     "CONTROLS",
     "HISTORY",
     "Control",
+    "ControlCase",
     "Controls",
+    "CylinderDrag",
+    "DarcyPermeability",
     "FiredrakeFunctional",
     "Minimum",
     "ReducedFunctional",
     "Shedding",
-    "SpannedFunctional",
+    "SolverFunctional",
+    "StokesLid",
     "TorchFunctional",
     "descend",
     "expected_frequency",

@@ -6,7 +6,6 @@ adjoint of the solver. It is compared with the prior's mean, with a network from
 started from that network. The truths have all the modes of a grid twice as fine. Run it by ``python examples/inverse_darcy.py``.
 """
 
-from math import pi
 from pathlib import Path
 
 import numpy as np
@@ -14,49 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from thalweg import control
+from thalweg.control.darcy_permeability import DarcyObservations
 from thalweg.fem import Grid
-from thalweg.solvers.grid import Darcy, NeumannField
 from thalweg.visualization import plot_comparison
 
-PRIOR = {"alpha": 2.0, "tau": 3.0, "sigma": 12.0}
 NOISE = 0.001  # standard deviation; the pressure averages 0.045
-
-
-class Experiment:
-    """From modes to the log-permeability, and from there to pressures at ``sensors`` × ``sensors`` points."""
-
-    def __init__(self, cells: int, modes: int, sensors: int):
-        self.field, self.darcy = NeumannField((cells, cells), **PRIOR), Darcy((cells + 1, cells + 1))
-        variances, order = self.field.eigenvalues.flatten().sort(descending=True)
-        k, x = [m.flatten()[order[:modes]] for m in self.field.modes], torch.linspace(0, 1, cells + 1, dtype=torch.float64)
-        cosines = [torch.where(n > 0, 2**0.5, 1.0)[:, None] * (pi * n[:, None] * x).cos() for n in k]
-        self.basis = torch.einsum("k,kx,ky->kxy", variances[:modes].sqrt(), *cosines)
-        at = torch.arange(1, sensors + 1) * cells // (sensors + 1)
-        self.sensors = tuple(torch.meshgrid(at, at, indexing="ij"))
-
-    def log_a(self, xi: Tensor) -> Tensor:
-        """``(batch, modes)`` to ``(batch, 1, x, y)``."""
-        return torch.einsum("bk,kxy->bxy", xi, self.basis)[:, None]
-
-    def observe(self, log_a: Tensor) -> Tensor:
-        """Pressures at the sensors, ``(batch, sensors²)``."""
-        return self.darcy.solve(log_a.exp())[:, 0][:, *self.sensors].flatten(1)
-
-    def functional(self, y: Tensor, start: np.ndarray) -> control.TorchFunctional:
-        """−log of the posterior's density, but for a constant."""
-
-        def objective(m: dict[str, Tensor]) -> Tensor:
-            misfit = self.observe(self.log_a(m["xi"][None]))[0] - y
-            return 0.5 * (misfit / NOISE).square().sum() + 0.5 * m["xi"].square().sum()
-
-        return control.TorchFunctional(objective, [control.Control("xi", start)], torch.float64)
+SLOPE = 0.1  # of −log of the density, below which searches end: ξ is then within a tenth of its prior's deviation of the maximum
 
 
 def noise(like: Tensor, seed: int) -> Tensor:
     return NOISE * torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=like.dtype)
 
 
-def train_inverse(experiment: Experiment, samples: int, steps: int) -> nn.Module:
+def train_inverse(experiment: DarcyObservations, samples: int, steps: int) -> nn.Module:
     """A network from standardised observations to the mean of the modes given them; the noise is drawn anew each step."""
     torch.manual_seed(0)
     modes = len(experiment.basis)
@@ -88,7 +57,7 @@ def main(
     cells: int = 32, modes: int = 40, sensors: int = 7, truths: int = 4, samples: int = 512, folder: str = "outputs/examples"
 ):
     """Return mean relative L2 errors of log a, mean evaluations of both searches, and the lowest rate of the Taylor test."""
-    experiment, fine = Experiment(cells, modes, sensors), Experiment(2 * cells, modes, sensors)
+    experiment, fine = DarcyObservations(cells, modes, sensors), DarcyObservations(2 * cells, modes, sensors)
     network = train_inverse(experiment, samples, steps=600)
     grid = Grid((cells + 1, cells + 1))
     fine_truth = fine.field.sample(seed=1, samples=range(truths), dtype=torch.float64)
@@ -99,7 +68,8 @@ def main(
     found = {"prior mean": torch.zeros_like(guess), "network": guess}
     evaluations = {}
     for name, starts in {"MAP": torch.zeros_like(guess), "MAP from network": guess}.items():
-        minima = [control.minimize(experiment.functional(y[i], starts[i].numpy()), 100, tolerance=1e-4) for i in range(truths)]
+        posteriors = [experiment.posterior(y[i], NOISE, [control.Control("xi", starts[i].numpy())]) for i in range(truths)]
+        minima = [control.minimize(posterior, 100, tolerance=0, absolute_tolerance=SLOPE) for posterior in posteriors]
         found[name] = torch.from_numpy(np.stack([minimum.controls["xi"] for minimum in minima]))
         evaluations[name] = float(np.mean([minimum.evaluations for minimum in minima]))
     fields = {name: experiment.log_a(xi) for name, xi in found.items()}
@@ -107,7 +77,7 @@ def main(
     for name, error in errors.items():
         print(f"{name:>17}: error {error:.3f}" + (f", {evaluations[name]:.0f} evaluations" if name in evaluations else ""))
     at, along = {"xi": guess[0].numpy()}, {"xi": np.ones(modes) / modes**0.5}
-    rates = control.taylor_test(experiment.functional(y[0], at["xi"]), at, along)
+    rates = control.taylor_test(experiment.posterior(y[0], NOISE, [control.Control("xi", at["xi"])]), at, along)
     Path(folder).mkdir(parents=True, exist_ok=True)
     panels = {"reference log a": truth[0], "prediction log a": fields["MAP"][0]}
     panels |= {f"error of the {name}": (fields[name] - truth)[0] for name in ("MAP", "network")}

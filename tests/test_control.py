@@ -100,10 +100,9 @@ def test_stokes_boundary_control_finds_the_known_optimum():
 
 
 def test_gradients_through_firedrake_pass_the_taylor_test():
-    flow = example("stokes_boundary_control")["LidDrivenStokes"](4)
+    flow = control.StokesLid(4)
     rng = np.random.default_rng(2)
-    g = [control.Control("g", np.zeros(len(flow.dofs)))]
-    functional = control.FiredrakeFunctional(flow.objective, {"g": flow.g}, g, {"g": flow.dofs})
+    functional = flow.functional("firedrake")
     at, direction = ({"g": rng.standard_normal(len(flow.dofs))} for _ in range(2))
     assert control.taylor_test(functional, at, direction).min() > 1.99
 
@@ -156,21 +155,6 @@ def test_searches_with_one_absolute_tolerance_end_equally_near():
     assert slope(search(1e3, tolerance=1e-4)) > 1e-3  # a share of a large slope at the start
     with pytest.raises(InputError, match="negative"):
         control.minimize(quadratic(), tolerance=-1.0)
-
-
-def test_coefficients_of_given_fields_have_the_gradient_of_the_field():
-    """min over c of the quadratic at m₀ + c₀ e₀ + c₁ (e₁ + e₂)."""
-    fields = {"first": np.eye(4)[0], "second": np.eye(4)[1] + np.eye(4)[2]}
-    controls = [control.Control(name, np.zeros(())) for name in fields]
-    spanned = control.SpannedFunctional(quadratic(), controls, fields, base=np.full(4, 0.5))
-    at = {"first": np.array(0.3), "second": np.array(-1.0)}
-    assert control.taylor_test(spanned, at, {"first": np.array(1.0), "second": np.array(2.0)}).min() > 1.99
-    found = control.minimize(spanned, 50, tolerance=1e-12)
-    m = 0.5 + sum(found.controls[name] * fields[name] for name in fields)
-    slope = HILBERT.numpy() @ (m - TARGET.numpy())
-    assert [abs(slope @ field) < 1e-10 for field in fields.values()] == [True, True]
-    with pytest.raises(InputError, match=r"needs fields of shape \(1, 4\)"):
-        control.SpannedFunctional(quadratic(), controls, {"first": np.eye(3)[0]})
 
 
 def test_wrong_input_is_explained(tmp_path: Path):

@@ -1,0 +1,139 @@
+"""``thalweg control``: find the controls of a configured case, verify them in the reference solver, and tell in a table and pictures."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from ..configuration import build
+from ..control import CONTROLS, HISTORY, ControlCase, CylinderDrag, Minimum
+from ..control.case import Values
+from ..errors import InputError
+from ..fem import Discretization
+from ..storage import atomic
+from ..visualization import plot_comparison, plot_over_time
+from ..visualization.curves import read_rows
+from .run import Run, read_config, write_config
+
+log = logging.getLogger("thalweg")
+
+MODELS = ("firedrake", "torch", "operator")
+#: What may change between an optimisation and its resumption.
+_MAY_CHANGE = ("resume", "overwrite", "folder", "optimizer")
+
+
+def run(config: DictConfig) -> dict[str, Any]:
+    """Optimise as configured; returns what ``result.json`` holds."""
+    if config.model not in MODELS:
+        raise InputError(f"There is no model {config.model!r}; choose {', '.join(MODELS)}.")
+    if (config.run is None) == (config.model == "operator"):
+        raise InputError(
+            "model=operator needs the folder of a training run, run=...; the other models take none. "
+            f"Got model={config.model} and run={config.run}."
+        )
+    folder = Path(config.folder)
+    resume = _prepare(folder, config)
+    trained = Run(config.run, "cpu") if config.run else None
+    case = _case(config, trained)
+    case.require(config.model)
+    settings = OmegaConf.to_container(config.controls, resolve=True)
+    assert isinstance(settings, dict)
+    functional = case.functional(config.model, case.controls(settings))
+    optimise = build(OmegaConf.to_container(config.optimizer, resolve=True))
+    found: Minimum = optimise(functional, folder=folder, resume=resume)
+    log.info(
+        "found in %d iterations and %d evaluations, %.3g s: %s", found.iterations, found.evaluations, found.seconds, found.message
+    )
+
+    rows = _rows(case, config.model, found.controls)
+    result = {
+        "controls": {name: value.tolist() for name, value in found.controls.items()},
+        "iterations": found.iterations,
+        "evaluations": found.evaluations,
+        "seconds": round(found.seconds, 3),
+        "converged": found.converged,
+        **rows,
+    }
+    with atomic(folder / "result.json") as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
+    _print(rows, f"{config.folder}, by {config.model}")
+    drawn = _draw(case, found.controls, folder)
+    log.info("%s, %s, result.json, %s in %s", HISTORY, CONTROLS, ", ".join(drawn), folder)
+    return result
+
+
+def _case(config: DictConfig, trained: Run | None) -> ControlCase:
+    """The configured case; one that uses an operator has the problem of its run."""
+    node = OmegaConf.to_container(config.case, resolve=True)
+    assert isinstance(node, dict)
+    if trained is not None and "problem" in node:
+        node["problem"] = OmegaConf.to_container(trained.config.problem, resolve=True)
+    case = build(node)
+    if not isinstance(case, ControlCase):
+        raise InputError(f"case must describe a thalweg.control.ControlCase, not a {type(case).__name__}.")
+    if trained is not None:
+        case.require("operator")
+        disc = trained.discretization(torch.float64)
+        if not isinstance(case, CylinderDrag) or not isinstance(disc, Discretization):
+            raise InputError(f"{type(case).__name__} takes no operator that was trained on {type(disc).__name__}.")
+        base = {name: values.double() for name, values in trained.sample(0, disc).items() if name.endswith("_base")}
+        case.use_operator(trained.operator(disc).double().eval().requires_grad_(False), base, disc)
+    return case
+
+
+def _prepare(folder: Path, config: DictConfig) -> bool:
+    """Make the folder ready; returns whether there is something to resume."""
+    found = (folder / CONTROLS).exists()
+    if found and not config.resume and not config.overwrite:
+        raise InputError(
+            f"{folder} already holds an optimisation. Go on with it by resume=true, start it anew by overwrite=true, or give this one "
+            "another name by name=..."
+        )
+    if found and config.resume:
+        before, now = (
+            {key: value for key, value in OmegaConf.to_container(c, resolve=True).items() if key not in _MAY_CHANGE}  # type: ignore[union-attr]
+            for c in (read_config(folder), config)
+        )
+        if changed := [key for key in now if before.get(key) != now[key]]:
+            raise InputError(
+                f"The optimisation in {folder} was started with another {', '.join(map(str, changed))}. Resume it with the configuration "
+                "it was started with, or start a new one by name=..."
+            )
+    write_config(folder, config)
+    return found and config.resume
+
+
+def _rows(case: ControlCase, model: str, found: Values) -> dict[str, dict[str, float]]:
+    """Quantities without control and with it; with it also by a surrogate, if one was used."""
+    reference = case.models[0]
+    rows = {"uncontrolled": case.quantities(case.uncontrolled, reference)}
+    if model != reference:
+        rows["surrogate"] = case.quantities(found, model)
+    return rows | {"reference": case.quantities(found, reference)}
+
+
+def _print(rows: dict[str, dict[str, float]], title: str) -> None:
+    table = Table("", *rows, title=title)
+    for name in rows["reference"]:
+        table.add_row(name, *(f"{row[name]:.5g}" if name in row else "" for row in rows.values()))
+    Console().print(table)
+
+
+def _draw(case: ControlCase, found: Values, folder: Path) -> list[str]:
+    """The objective over the iterations, and what the case shows; returns the files' names."""
+    rows = read_rows(folder / HISTORY)
+    steps, values = [row["step"] for row in rows], [row["value"] for row in rows]
+    plot_over_time({"objective": (steps, values)}, folder / "objective.png", label="objective", time="iteration")
+    drawn = ["objective.png"]
+    if panels := case.panels(found):
+        plot_comparison(next(iter(panels.values()))[0], panels, folder / "fields.png", columns=2 if len(panels) == 2 else 3)
+        drawn.append("fields.png")
+    if curves := case.curves(found):
+        plot_over_time(curves, folder / "history.png", label=case.curve, time="time in s")
+        drawn.append("history.png")
+    return drawn

@@ -1,0 +1,95 @@
+"""What is steered to what end: a case joins controls, an objective and the models that compute it, for `thalweg control`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ..errors import InputError
+from ..fem import Grid, Space
+from .controls import Control
+from .functional import ReducedFunctional
+
+#: Values of the controls by name.
+Values = Mapping[str, np.ndarray]
+#: For each panel of a picture, where a field lives and its dofs.
+Panels = dict[str, tuple[Space | Grid, Tensor | np.ndarray]]
+#: For each curve its times and values.
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+class ControlCase(ABC):
+    """A control problem with everything that an optimisation and its report need.
+
+    Attributes:
+        shapes: of the controls, by name; 0 is where there is no control.
+        models: which of "firedrake" (a solver with its adjoint), "torch" (a differentiable solver) and "operator" (a trained one) can
+            stand between controls and objective. The first is the reference solver, by which results are judged.
+        curve: label of the ordinate of :meth:`curves`.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    models: tuple[str, ...]
+    curve: str = ""
+
+    @abstractmethod
+    def functional(self, model: str, controls: list[Control] | None = None) -> ReducedFunctional:
+        """The objective, regularisation included, through one of the models.
+
+        Args:
+            controls: with their bounds; by default those of :meth:`controls`.
+        """
+
+    @abstractmethod
+    def quantities(self, values: Values, model: str) -> dict[str, float]:
+        """What is told of a state: the objective first, under "objective", and then what it is made of."""
+
+    def panels(self, values: Values) -> Panels:
+        """Fields by the reference solver that show what the controls do; none by default."""
+        return {}
+
+    def curves(self, values: Values) -> Curves:
+        """Histories by the reference solver, without and with control; none by default."""
+        return {}
+
+    @property
+    def uncontrolled(self) -> dict[str, np.ndarray]:
+        return {name: np.zeros(shape) for name, shape in self.shapes.items()}
+
+    def controls(self, settings: Mapping[str, Mapping[str, ArrayLike]] | None = None) -> list[Control]:
+        """The controls with ``initial``, ``low``, ``high`` and ``scale`` from settings by name; each broadcasts to the control's shape.
+
+        Raises:
+            InputError: settings for a control that the case has not, or unknown ones.
+        """
+        settings = settings or {}
+        if unknown := [name for name in settings if name not in self.shapes]:
+            raise InputError(
+                f"There is no control {unknown[0]!r}; {type(self).__name__} has {', '.join(map(repr, self.shapes))}."
+            )
+        return [_control(name, shape, dict(settings.get(name) or {})) for name, shape in self.shapes.items()]
+
+    def require(self, model: str) -> None:
+        """Refuse a model that the case has not.
+
+        Raises:
+            InputError: the message lists those it has.
+        """
+        if model not in self.models:
+            raise InputError(f"{type(self).__name__} cannot be computed by model={model!r}; choose {' or '.join(self.models)}.")
+
+
+def _control(name: str, shape: tuple[int, ...], settings: dict[str, Any]) -> Control:
+    if unknown := set(settings) - {"initial", "low", "high", "scale"}:
+        raise InputError(f"Control {name!r} has initial, low, high and scale, but no {', '.join(sorted(unknown))}.")
+    initial = settings.pop("initial", 0.0)
+    try:
+        start = np.broadcast_to(np.asarray(initial, dtype=np.float64), shape)
+    except ValueError as error:
+        raise InputError(
+            f"Control {name!r} has shape {shape}; its initial value of shape {np.shape(initial)} does not fit."
+        ) from error
+    return Control(name, start, **{key: value for key, value in settings.items() if value is not None})
