@@ -14,6 +14,7 @@ VERBS = {
     "predict": "apply a trained operator to inputs of your own, and write VTU",
     "plot": "draw what a run has to show",
     "report": "write all that is known of a run into one HTML file",
+    "control": "find the controls of a flow or the parameters of a model",
     "compare": "set runs side by side: errors, parameters, times, and the solver at lower resolutions",
     "export": "write a trained operator to one file that torch alone can run",
 }
