@@ -1,6 +1,7 @@
 """Reference solvers and the problems they solve."""
 
 from .burgers import Burgers
+from .controlled_cylinder import ControlledCylinderFlow
 from .cylinder_flow import CylinderFlow
 from .darcy import Darcy
 from .force_history import ForceHistory
@@ -23,6 +24,7 @@ from .stokes import Stokes
 __all__ = [
     "Burgers",
     "Channel",
+    "ControlledCylinderFlow",
     "CylinderFlow",
     "Darcy",
     "Disc",
