@@ -26,7 +26,8 @@ class Architecture:
         restricted: to coarser levels, the "residual" f − Au, or the "source" f as in the published network.
         transfers: restriction by the "adjoint" of prolongation, or by "injection" of the values at coarse nodes, which is no adjoint.
         symmetric: smooth after the correction with the transposes of the smoothers before it.
-        levels: sets of weights, the last for the coarsest level. Levels beyond them, on a finer grid, share those of the finest.
+        levels: sets of weights, the last for the coarsest level. Levels beyond them, on a finer grid, share the smoothers of the finest,
+            and their transfers mix nothing.
         max_levels: of the hierarchy of a grid; as many as there are for None.
         coarsest: cells along each axis at which a grid is not coarsened further.
         shared: one set of weights for all levels but the coarsest, with scales of their own.

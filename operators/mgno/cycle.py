@@ -84,6 +84,8 @@ class Sweep:
         self.architecture, self.levels, self.coefficient = cycle.architecture, levels, coefficient
         self.coarsest = cycle.coarsest
         self.weights = [cycle.at(l, len(levels)) for l in range(len(levels) - 1)]
+        # The mixings of transfers multiply from level to level: as many of them at every resolution keep amplitudes the same.
+        self.unmixed = range(len(levels) - cycle.architecture.levels)
         if cycle.coarsest.solution is None:
             self.weights.append((cast(LevelWeights, cycle.coarsest), None))
 
@@ -170,11 +172,11 @@ class Sweep:
 
     def restrict(self, l: int, r: Tensor) -> Tensor:
         r, W = self.levels.restrict(l, r), self.weights[l][0].R
-        return r if W is None else mixed(r, W)
+        return r if W is None or l in self.unmixed else mixed(r, W)
 
     def prolong(self, l: int, e: Tensor) -> Tensor:
         W = self.weights[l][0].P
-        return self.levels.prolong(l, e if W is None else mixed(e, W))
+        return self.levels.prolong(l, e if W is None or l in self.unmixed else mixed(e, W))
 
 
 def mixed(h: Tensor, W: Tensor) -> Tensor:

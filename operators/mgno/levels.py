@@ -160,7 +160,7 @@ def injection(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     fine = fine[np.abs(P.data[P.indptr[fine]] - 1) < 1e-12]
     coarse = P.indices[P.indptr[fine]]
     sums = np.asarray(P.sum(0)).ravel()
-    return scipy.sparse.csr_matrix((sums[coarse], (coarse, fine)), shape=(P.shape[1], P.shape[0]))
+    return scipy.sparse.csr_matrix((sums[coarse], (coarse, fine)), shape=cast(tuple[int, int], P.shape)[::-1])
 
 
 def _cell_means(fine: Elements, coarse: Elements, parents: np.ndarray) -> scipy.sparse.csr_matrix:
