@@ -144,7 +144,7 @@ def operator_row(
     s_t, interval = decomposition.time, frames * dt
     steps = frames // s_t
     solver: nn.Module = operator.coarse_solver().eval()
-    layout = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
+    layout = torch.channels_last if len(shape) == 2 else torch.contiguous_format
     for parameter in solver.parameters():
         if parameter.dim() == len(shape) + 2:
             parameter.data = parameter.data.to(memory_format=layout)

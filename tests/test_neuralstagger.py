@@ -1,5 +1,6 @@
 """NeuralStagger's decomposition, its networks on one and several processes, its rollouts and its files."""
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.operators import FNO, Courant, Decomposition, MgNO, NeuralStagger, UNet, build_operator, load_operator, save_operator
 from thalweg.operators.mgno import Architecture, PublishedMgNO
 from thalweg.operators.neuralstagger import Ensemble, OperatorNetwork, SolenoidalVelocity, WithTransport, error_against_cost
+from thalweg.operators.neuralstagger.box_convolution import with_box_convolutions
 from thalweg.operators.neuralstagger.ensemble import interpolated
 
 f64 = torch.float64
@@ -154,6 +156,22 @@ def test_a_rollout_is_the_same_whole_in_parts_and_by_coarse_solvers(weights):
     torch.testing.assert_close(part[1, 0], whole[:, 1::2, :, 0::2, 1::2], atol=1e-12, rtol=0)
     alone = operator.coarse_solver(sub_grid=1, sequence=1).rollout(fields["w"][:, 1, :, 0::2, 1::2], 3)
     torch.testing.assert_close(alone, part[1, 0], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("padding_mode", ["circular", "zeros", "replicate"])
+def test_convolutions_of_single_boxes_are_torchs_with_their_gradients(padding_mode):
+    torch.manual_seed(0)
+    options = {"padding": 2, "dilation": 2, "padding_mode": padding_mode}
+    results = []
+    network = nn.Sequential(nn.Conv3d(3, 5, 3, **options), nn.GELU(), nn.Conv3d(5, 2, 3, **options))
+    for each in (network, with_box_convolutions(deepcopy(network))):
+        u = noise(1, 3, 6, 7, 8, dtype=torch.float32).requires_grad_()
+        v = each(u)
+        results.append([v, *torch.autograd.grad(v.square().sum(), [u, *each.parameters()])])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    several = noise(2, 3, 6, 7, 8, dtype=torch.float32)
+    torch.testing.assert_close(with_box_convolutions(deepcopy(network))(several), network(several))
 
 
 def test_inputs_are_those_of_the_predicted_frames():

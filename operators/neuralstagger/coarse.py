@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from .box_convolution import with_box_convolutions
 
 
 class CoarseSolver(nn.Module):
@@ -21,7 +22,7 @@ class CoarseSolver(nn.Module):
         self, network: nn.Module, scale: Tensor, gain: Tensor, input_scale: Tensor, limit: float, code: Tensor | None = None
     ):
         super().__init__()
-        self.network, self.limit = network, limit
+        self.network, self.limit = with_box_convolutions(network), limit
         for name, value in {"scale": scale, "gain": gain, "input_scale": input_scale}.items():
             self.register_buffer(name, value.clone())
         self.register_buffer("code", None if code is None else code.reshape(-1, *scale.shape[1:]))
