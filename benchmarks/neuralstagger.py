@@ -10,6 +10,7 @@ by filling the machine. Throughputs are those of the best batch. Weights are ran
 """
 
 import argparse
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +29,8 @@ from thalweg.solvers.grid.potentials import velocity_of
 from thalweg.solvers.grid.problems import TaylorGreen
 
 FACTORS = {2: ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (4, 4, 2), (4, 4, 4)), 3: ((1, 1, 1, 1), (2, 2, 2, 1), (2, 2, 2, 2))}
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 RESNET = partial(DilatedResNet, width=24, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
 RESNET_3D = partial(DilatedResNet, dim=3, width=16, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
@@ -97,9 +100,15 @@ def peak_megabytes(call: Callable[[], Any]) -> float:
     return memory.peak / 1e6
 
 
-def best_throughput(call: Callable[[int], Callable[[], Any]], batches: list[int], simulated: float, seconds: float) -> float:
+def milliseconds(call: Callable[[], Any], arguments: argparse.Namespace) -> float:
+    return report.milliseconds(call, arguments.seconds, CLOCKS[arguments.clock])
+
+
+def best_throughput(
+    call: Callable[[int], Callable[[], Any]], batches: list[int], simulated: float, arguments: argparse.Namespace
+) -> float:
     """Simulated seconds of all samples per second, of the best batch; ``call(batch)`` prepares a call."""
-    return max(batch * simulated / (1e-3 * report.milliseconds(call(batch), seconds)) for batch in batches)
+    return max(batch * simulated / (1e-3 * milliseconds(call(batch), arguments)) for batch in batches)
 
 
 def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str,
     def prepared(batch: int) -> Callable[[], Any]:
         return partial(solve, sample(batch))
 
-    latency = report.milliseconds(prepared(1), arguments.seconds) / interval
+    latency = milliseconds(prepared(1), arguments) / interval
     return {
         "factors": "solver",
         "one coarse [ms/s]": latency,
@@ -130,7 +139,7 @@ def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str,
         "ideal": None,
         "all, batched [ms/s]": latency,
         "coarse [s/s]": None,
-        "all [s/s]": best_throughput(prepared, arguments.batches, interval, arguments.seconds),
+        "all [s/s]": best_throughput(prepared, arguments.batches, interval, arguments),
         "peak [MB]": peak_megabytes(prepared(1)),
         "weights [MB]": 0.0,
     }
@@ -169,12 +178,12 @@ def operator_row(
 
     return {
         "factors": ", ".join(map(str, (*decomposition.space, s_t))),
-        "one coarse [ms/s]": report.milliseconds(one(1), arguments.seconds) / interval,
+        "one coarse [ms/s]": milliseconds(one(1), arguments) / interval,
         "speed-up": None,
         "ideal": float(decomposition.num_subtasks),
-        "all, batched [ms/s]": report.milliseconds(all_of_them(1), arguments.seconds) / interval,
-        "coarse [s/s]": best_throughput(one, arguments.batches, interval, arguments.seconds),
-        "all [s/s]": best_throughput(all_of_them, arguments.batches, interval, arguments.seconds),
+        "all, batched [ms/s]": milliseconds(all_of_them(1), arguments) / interval,
+        "coarse [s/s]": best_throughput(one, arguments.batches, interval, arguments),
+        "all [s/s]": best_throughput(all_of_them, arguments.batches, interval, arguments),
         "peak [MB]": peak_megabytes(all_of_them(1)),
         "weights [MB]": sum(p.nbytes for p in operator.parameters()) / 1e6,
     }
@@ -199,6 +208,9 @@ def main() -> None:
     parser.add_argument("--compile", choices=["default", "max-autotune"], help="compile the coarse solver's step")
     parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each measurement")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: this process' own time, where others share the machine"
+    )
     parser.add_argument("--json", metavar="PATH", help="write the figures, the machine and the versions there")
     arguments = parser.parse_args()
     factors = FACTORS[arguments.dim]

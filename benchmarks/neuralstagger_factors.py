@@ -18,7 +18,7 @@ from typing import Any
 
 import report
 import torch
-from neuralstagger import best_throughput, operator_row, peak_megabytes
+from neuralstagger import CLOCKS, best_throughput, milliseconds, operator_row, peak_megabytes
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -105,7 +105,7 @@ def solver_row(points: int, dt: float, case: Case, arguments: argparse.Namespace
         return None
     met = {"w": case.fields["w"][:, -1:].double()}
     errors = {name: float(metric({"w": w.double()}, met)) for name, metric in case.metrics.items()}
-    latency = report.milliseconds(lambda: solved(1), arguments.seconds) / T
+    latency = milliseconds(lambda: solved(1), arguments) / T
     batches = [batch for batch in arguments.batches if batch <= len(start)]
     return {
         "factors": f"solver {points}², dt {dt:g}",
@@ -114,7 +114,7 @@ def solver_row(points: int, dt: float, case: Case, arguments: argparse.Namespace
         "residual": None,
         "one coarse [ms/s]": None,
         "all [ms/s]": latency,
-        "all [s/s]": best_throughput(lambda batch: lambda: solved(batch), batches, T, arguments.seconds),
+        "all [s/s]": best_throughput(lambda batch: lambda: solved(batch), batches, T, arguments),
         "peak [MB]": peak_megabytes(lambda: solved(1)),
     }
 
@@ -127,6 +127,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each measurement")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--figures", metavar="FOLDER", help="draw error against time, and the fields after T, there")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: this process' own time, where others share the machine"
+    )
     parser.add_argument("--json", metavar="PATH", help="write the figures, the machine and the versions there")
     arguments = parser.parse_args()
     keep_freed_memory()
