@@ -48,8 +48,8 @@ def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor
     export(problem.spaces).require_fingerprint(disc.fingerprint, str(trained.folder))
     inputs = {name: function(problem, name, fields[name]) for name in problem.inputs}
     guess = {name: function(problem, name, prediction[name]) for name in problem.outputs}
-    _, cold, cold_seconds = _counted(problem, lambda: problem.solve(inputs))
-    solution, warm, warm_seconds = _counted(problem, lambda: problem.solve_from(inputs, guess))
+    _, cold, cold_seconds = counted(problem, lambda: problem.solve(inputs))
+    solution, warm, warm_seconds = counted(problem, lambda: problem.solve_from(inputs, guess))
     log.info(
         "solved to tolerance from the prediction: %d Newton iterations, %.3g s; from rest: %d, %.3g s",
         warm,
@@ -72,7 +72,7 @@ def dofs(made: Any) -> Tensor:
     return torch.from_numpy(np.array(made.dat.data_ro, dtype=np.float64).reshape(1, -1))
 
 
-def _counted(problem: "Problem", solve: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], int, float]:
+def counted(problem: "Problem", solve: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], int, float]:
     """The solution, the Newton iterations and the seconds that it took."""
     start = time.perf_counter()
     with _newton_iterations(problem.nonlinear_solver) as count:

@@ -32,7 +32,9 @@ def bent(beam: HyperelasticBeam) -> dict:
 def minimiser(loss: Metric, given: dict[str, Tensor], start: Tensor, fixed: Tensor, steps: int) -> Tensor:
     """The dofs with the least loss among those that keep the fixed ones, by L-BFGS."""
     u = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([u], max_iter=steps, history_size=50, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [u], max_iter=steps, history_size=50, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
     batch = {name: value[None] for name, value in given.items()}
 
     def closure() -> Tensor:

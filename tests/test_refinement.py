@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from thalweg.commands.refinement import _counted, function
+from thalweg.commands.refinement import counted, function
 from thalweg.errors import InputError
-from thalweg.solvers import NonlinearDiffusion, Poisson, Problem, SteadyCylinderFlow
+from thalweg.solvers import HyperelasticBeam, NonlinearDiffusion, Poisson, Problem, SteadyCylinderFlow
 
 PROBLEMS = {
     "diffusion": lambda: NonlinearDiffusion(8, ["left", "right"], refinements=0),
     "cylinder": lambda: SteadyCylinderFlow(),
+    "beam": lambda: HyperelasticBeam((5, 1), (1.0, 0.2), refinements=0, load={"length": 0.5, "mean": -5e-3}, load_step=0.25),
 }
 
 
@@ -20,14 +21,14 @@ PROBLEMS = {
 def test_a_good_guess_saves_iterations_and_leads_to_the_same_solution(name: str):
     problem = PROBLEMS[name]()
     inputs = problem.random_inputs(np.random.default_rng(0))
-    exact, cold, _ = _counted(problem, lambda: problem.solve(inputs))
+    exact, cold, _ = counted(problem, lambda: problem.solve(inputs))
     rng = np.random.default_rng(1)
     guess = {}
     for field, u in exact.items():
         dofs = np.asarray(u.dat.data_ro).ravel()
         noisy = dofs * (1 + 1e-3 * rng.standard_normal(dofs.size))
         guess[field] = function(problem, field, torch.from_numpy(noisy[None]))
-    found, warm, _ = _counted(problem, lambda: problem.solve_from(inputs, guess))
+    found, warm, _ = counted(problem, lambda: problem.solve_from(inputs, guess))
     assert warm <= cold - 2
     for field, u in exact.items():
         assert np.allclose(found[field].dat.data_ro, u.dat.data_ro, atol=1e-7 * np.abs(u.dat.data_ro).max())
