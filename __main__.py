@@ -52,6 +52,7 @@ def main() -> None:
         print(f"thalweg: there is no verb {verb!r}.{hint}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.path.append(os.getcwd())  # noqa: PTH109, problems of the user's own are modules there
     overrides = _with_runs(overrides) if verb == "compare" else overrides
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]
@@ -79,9 +80,12 @@ def _application(verb: str, failed: list[str]):
     from .commands.sweep import enter_job
     from .errors import ThalwegError
 
+    arguments = sys.argv[1:]
+
     @hydra.main(version_base="1.3", config_path="pkg://thalweg.conf", config_name=verb)
     def application(config: DictConfig):
-        job = enter_job(config, sys.argv[1:])
+        job = enter_job(config, arguments)
+        sys.argv = sys.argv[:1]  # PETSc takes what it finds there for options of its own
         try:
             return import_module(f"thalweg.commands.{verb}").run(config)
         except ThalwegError as error:
@@ -119,12 +123,21 @@ def _check(verb: str, arguments: list[str]) -> None:
         overrides = first_job(overrides)
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         try:
-            compose(verb, overrides=overrides)
+            compose(verb, overrides=[*overrides, *_search_path(arguments)])
         except (HydraException, OmegaConfBaseException) as error:
             text = str(error).split("Config search path")[0]
             lines = [line.strip().rstrip(".:") for line in text.splitlines() if line.strip() and "append" not in line]
             said = ": ".join([*lines[:2], ", ".join(lines[2:])][: len(lines)])
             _stop(verb, f"{said}. {_suggestion(verb, overrides)}`thalweg {verb} --help` shows every key.")
+
+
+def _search_path(arguments: list[str]) -> list[str]:
+    """The user's own folder of configurations, given by ``--config-dir``, as an override."""
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, joined = flag.partition("=")
+        if name in ("-cd", "--config-dir"):
+            return [f"hydra.searchpath=['file://{os.path.abspath(joined or value)}']"]  # noqa: PTH100
+    return []
 
 
 def _suggestion(verb: str, overrides: list[str]) -> str:

@@ -45,4 +45,6 @@ def first_job(overrides: list[str]) -> list[str]:
 
 
 def _parsed(arguments: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides([argument for argument in arguments if not argument.startswith("-")])
+    """Flags and their values, such as the folder after ``--config-dir``, are no overrides."""
+    overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    return OverridesParser.create().parse_overrides(overrides)

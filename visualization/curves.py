@@ -14,12 +14,12 @@ from ..errors import FileError, InputError
 from .figure import number_decades, save
 from .mesh import TAG_COLOURS
 
-_CLOCKS = ("step", "epoch", "seconds", "time")
+_CLOCKS = ("step", "epoch", "seconds", "time", "seconds_data", "gradient_norm")
 _RATE = "lr"
 
 
 def plot_losses(metrics: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Draw every number that a run's ``metrics.jsonl`` logs, on a logarithmic axis, to a PNG file.
+    """Draw the losses and errors that a run's ``metrics.jsonl`` logs, on a logarithmic axis, to a PNG file.
 
     The abscissa is the epoch, or the step where several rows belong to one epoch. Training curves are dashed; the learning rate has
     an axis of its own below.

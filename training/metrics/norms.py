@@ -57,20 +57,21 @@ class BoundaryError(Metric):
     Args:
         space: the space of both fields.
         field: the predicted field.
-        data: the input field with the prescribed values.
+        data: the input field with the prescribed values, or a number.
         tags: the boundary parts.
     """
 
     reduction = "max"
     dofs: Tensor
 
-    def __init__(self, space: Space, field: str, data: str, tags: str | Iterable[str] = WHOLE_BOUNDARY):
+    def __init__(self, space: Space, field: str, data: str | float, tags: str | Iterable[str] = WHOLE_BOUNDARY):
         super().__init__()
         self.field, self.data = field, data
         self.register_buffer("dofs", space.boundary_dofs(tags), persistent=False)
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        return (prediction[self.field] - truth[self.data])[..., self.dofs].abs().flatten(1).amax(1)
+        prescribed = truth[self.data][..., self.dofs] if isinstance(self.data, str) else self.data
+        return (prediction[self.field][..., self.dofs] - prescribed).abs().flatten(1).amax(1)
 
 
 class BoundaryErrors(FieldMetric):
