@@ -14,7 +14,7 @@ from .obstacle_flow import ObstacleFlow
 from .obstacles import Channel, Disc, obstacle_mesh
 from .pipe_flow import PipeFlow
 from .poisson import Poisson
-from .problem import Problem
+from .problem import Problem, lagrange_hierarchy, solve_or_explain
 from .random_field import MaternField
 from .sampled_on_grid import SampledOnGrid
 from .solenoidal_stokes import SolenoidalStokes
@@ -43,5 +43,7 @@ __all__ = [
     "SolenoidalStokes",
     "SteadyCylinderFlow",
     "Stokes",
+    "lagrange_hierarchy",
     "obstacle_mesh",
+    "solve_or_explain",
 ]
