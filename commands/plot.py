@@ -12,7 +12,8 @@ from torch import Tensor
 from ..data.shards import Spaces
 from ..errors import InputError
 from ..fem import Space
-from ..training import BodyForces
+from ..operators.export import Recorder
+from ..training import BodyForces, Objective
 from ..visualization import animate, energy_spectrum, plot_comparison, plot_losses, plot_over_time, plot_spectra
 from ..visualization.panel import Where
 from .run import Run
@@ -37,11 +38,14 @@ def run(config: DictConfig) -> list[Path]:
     data = trained.data("test", disc)
     if not 0 <= config.sample < len(data):
         raise InputError(f"There is no test sample {config.sample}; there are samples 0 to {len(data) - 1}.")
-    batch = data.batch([config.sample])
+    batch, objective = data.batch([config.sample]), trained.objective(disc)
+    # Further outputs in the data are no inputs. Other objectives hand on parts of trajectories, and what is read of them is not known.
+    given = Recorder(batch) if type(objective) is Objective else batch
     with torch.no_grad():
-        prediction, fields = trained.objective(disc).predict(trained.operator(disc), batch)
+        prediction, fields = objective.predict(trained.operator(disc), given)
+    inputs = {name: u for name, u in batch.items() if not isinstance(given, Recorder) or name in given.asked}
     disc, spaces = trained.place(disc, batch), trained.spaces()
-    panels = _panels(disc, spaces, batch, prediction, fields)
+    panels = _panels(disc, spaces, inputs, prediction, fields)
     moving = {
         name
         for name in prediction

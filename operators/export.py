@@ -125,8 +125,8 @@ def load_exported(path: str | os.PathLike) -> tuple[nn.Module, dict[str, Any]]:
         raise FileError(f"{path} cannot be read as an exported operator ({error}). Export it again.") from error
 
 
-class _Recorder(dict):
-    """Fields that remember which of them were asked for."""
+class Recorder(dict[str, Tensor]):
+    """Fields that remember which of them were asked for: those that an operator reads."""
 
     def __init__(self, fields: Mapping[str, Tensor]):
         super().__init__(fields)
@@ -136,11 +136,15 @@ class _Recorder(dict):
         self.asked.add(name)
         return super().__getitem__(name)
 
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
 
 @torch.no_grad()
 def _used(operator: Operator, fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The fields that the operator looks at."""
-    recorder = _Recorder(fields)
+    recorder = Recorder(fields)
     operator(recorder)
     return {name: values for name, values in fields.items() if name in recorder.asked}
 

@@ -1,6 +1,8 @@
 """Encoders of what the data determine by themselves: local averages, the least conservative flux, potentials."""
 
+from collections import ChainMap
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -54,8 +56,8 @@ class StartEncoder(Encoder):
 
     def forward(self, fields: Fields) -> Tensor:
         like = next(iter(fields.values()))
-        start = self.decoder.enforce(like.new_zeros(len(like), self.decoder.source.num_dofs), fields)
-        return self.encoder({**fields, self.decoder.field: start})
+        start = self.decoder.enforce(like.new_zeros(like.shape[0], self.decoder.source.num_dofs), fields)
+        return self.encoder(ChainMap({self.decoder.field: start}, cast(dict[str, Tensor], fields)))
 
 
 class PotentialEncoder(Encoder):
