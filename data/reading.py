@@ -61,21 +61,23 @@ class ShardReader:
             InputError: they contain NaN or infinity; the message names field and sample.
             FileError: the file is damaged.
         """
-        self._read(name, row, row + 1, out[None], start)
+        self._read(name, row, out[None], start)
 
     def read_all(self, name: str, out: np.ndarray) -> None:
         """All samples of a field, ``out`` of shape ``(sample, time, ...)``."""
         for shard in self.shards:
             first, last = max(shard.first, self.samples.start), min(shard.last, self.samples.stop)
             rows = slice(first - self.samples.start, last - self.samples.start)
-            self._read(name, rows.start, rows.stop, out[rows])
+            self._read(name, rows.start, out[rows])
 
-    def _read(self, name: str, first: int, last: int, out: np.ndarray, start: int = 0) -> None:
+    def _read(self, name: str, first: int, out: np.ndarray, start: int = 0) -> None:
         sample = first + self.samples.start
         shard = self.shards[int(np.searchsorted(self._starts, sample, side="right")) - 1]
-        rows = slice(sample - shard.first, sample - shard.first + last - first)
         try:
-            self._file(shard)[f"fields/{name}"].read_direct(out, np.s_[rows, start : start + out.shape[1]])
+            stored = self._stored(shard, name)
+            selected = stored.get_space()
+            selected.select_hyperslab((sample - shard.first, start, *(0 for _ in out.shape[2:])), out.shape)
+            stored.read(h5py.h5s.create_simple(out.shape), selected, out)
         except (OSError, KeyError) as error:
             if isinstance(error, FileError):
                 raise
@@ -88,19 +90,20 @@ class ShardReader:
                 "Delete that file and generate it again; if it recurs, the solver diverges for those inputs."
             )
 
-    def _file(self, shard: Shard) -> Any:
-        """The open file of a shard, this thread's and this process's own."""
+    def _stored(self, shard: Shard, name: str) -> Any:
+        """A field in the open file of a shard, this thread's and this process's own. Looking it up costs as much as reading a sample."""
         local = self._local
         if getattr(local, "process", None) != os.getpid():
             local.process, local.files = os.getpid(), OrderedDict()
-        files: OrderedDict[Path, h5py.File] = local.files
+        files: OrderedDict[Path, tuple[Any, dict[str, Any]]] = local.files
         if shard.path not in files:
             with reading_hdf5(shard.path, KIND):
-                files[shard.path] = h5py.File(shard.path, "r")
+                file: Any = h5py.File(shard.path, "r")
+            files[shard.path] = file, {name: file[f"fields/{name}"].id for name in self.spaces}
             if len(files) > _OPEN_FILES:
-                files.popitem(last=False)[1].close()
+                files.popitem(last=False)[1][0].close()
         files.move_to_end(shard.path)
-        return files[shard.path]
+        return files[shard.path][1][name]
 
     def _inspect(self, shard: Shard) -> dict[str, np.ndarray]:
         """Check a shard's fields, and return its parameters, those of the samples of the range."""
