@@ -17,6 +17,7 @@ from .mixed import MixedSpace
 from .observation import Observation
 from .projection import L2Projection, MassSolver
 from .riesz import ProductRieszMap, RieszMap
+from .saddle import SaddleSolver
 from .space import Element, Space
 from .sparse import SparseMatrix
 from .transfer import interpolation, point_evaluation
@@ -40,6 +41,7 @@ __all__ = [
     "Residual",
     "ResidualLoss",
     "RieszMap",
+    "SaddleSolver",
     "Space",
     "SparseMatrix",
     "boundary_tags",

@@ -19,6 +19,7 @@ from .encoders import (
 from .export import export_operator, load_exported
 from .family import OperatorFamily
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
+from .flow_prediction import FlowPrediction, PredictorCorrector, SolenoidalDecoder
 from .form_encoders import FormEncoder, FunctionalEncoder
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import DiffusionProcessor, MgNO, MgNOProcessor, PublishedMgNO
@@ -59,6 +60,7 @@ __all__ = [
     "DirichletDecoder",
     "Encoder",
     "FactorizedFNO",
+    "FlowPrediction",
     "FormEncoder",
     "FunctionalEncoder",
     "GeometryEncoder",
@@ -86,8 +88,10 @@ __all__ = [
     "PointwiseProcessor",
     "PositiveDecoder",
     "PotentialEncoder",
+    "PredictorCorrector",
     "PublishedMgNO",
     "SliceAttentionProcessor",
+    "SolenoidalDecoder",
     "SolenoidalVelocity",
     "StartEncoder",
     "TraceEncoder",

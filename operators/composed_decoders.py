@@ -47,7 +47,8 @@ class ComposedDecoder(Decoder):
     def channel_scales(self, fields: Fields) -> Tensor:
         """Those of the step that leads into the output's space, or to the next frame."""
         steps = [step for step in self.steps if isinstance(step, Decoder)]
-        leads = (step for step in steps if step.source is not step.space or isinstance(step, IncrementDecoder))
+        increments = [step for step in steps if isinstance(step, IncrementDecoder)]
+        leads = (step for step in (*increments, *steps) if step.source is not step.space or step in increments)
         return next((step.channel_scales(fields) for step in leads), super().channel_scales(fields))
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:

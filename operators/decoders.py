@@ -111,19 +111,27 @@ class PlainDecoder(Decoder):
 
 
 class IncrementDecoder(Decoder):
-    """A time step: the channels are what the field gains from one frame to the next, u ← u + Δ, at the scale of such increments.
+    """A time step: what is learned is added to the field's last state, u ← u + Δ, at the scale of such increments.
 
     Args:
-        space: the field's space, which is the processor's.
+        space: the field's space.
         field: name of the state that the operator takes at one frame and returns at the next.
+        base: name of a prediction of the next state, to which the learned correction is added instead.
     """
 
+    def __init__(self, space: Space, field: str, base: str | None = None):
+        super().__init__(space, field)
+        self.base = base
+
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
-        return self.data(fields, self.field, "states") + u
+        return self.data(fields, self.base or self.field, "states") + u
 
     def channel_scales(self, fields: Fields) -> Tensor:
-        """Root mean square of the increments of trajectories ``(samples, time, dofs)``."""
+        """Root mean square of the increments of trajectories ``(samples, time, dofs)``, or of what a prediction leaves."""
         u = fields[self.field]
+        if self.base:
+            scale = (u - fields[self.base]).double().square().mean().sqrt()
+            return torch.where(scale > 0, scale, 1).expand(self.num_channels, 1)
         if u.ndim != 3:
             raise InputError(
                 f"The increments of {self.field!r} are known from trajectories, not from fields of shape {tuple(u.shape)}."

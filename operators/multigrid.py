@@ -141,6 +141,7 @@ class MultigridProcessor(nn.Module):
         hierarchy: spaces from fine to coarse, scalar Lagrange elements; the first is the encoder's and the decoder's.
         dirichlet: tags of the boundary where corrections vanish on every level.
         pre, post, coarse: smoothing steps before and after the coarse correction, and on the coarsest level.
+        start_at_zero: whether it gives zero until it is trained, for corrections of a prediction.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class MultigridProcessor(nn.Module):
         post: int = 1,
         coarse: int = 8,
         length: float = 1.0,
+        start_at_zero: bool = False,
     ):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -163,6 +165,8 @@ class MultigridProcessor(nn.Module):
         self.lift = nn.Linear(in_channels, channels, bias=False)
         self.blocks = nn.ModuleList(MultigridBlock(levels, channels, pre, post, coarse) for _ in range(blocks))
         self.project = nn.Linear(channels, out_channels, bias=False)
+        if start_at_zero:
+            nn.init.zeros_(self.project.weight)
 
     def forward(self, channels: Tensor) -> Tensor:
         # Features innermost: sparse products and channel mixings then both run on contiguous memory.

@@ -31,8 +31,8 @@ class CylinderFlow(Problem):
 
     Exported forms, in ``z`` = (u, p) and ``u_t``, the time derivative of u: ``residual``, the balances of momentum and mass; ``force``, the
     force on the cylinder in a direction ``w`` that is one at the cylinder's nodes (:meth:`CylinderChannel.unit_velocity`); in ``u`` alone
-    ``transport``, the weak form of (u·∇)u − ν Δu, what a time step of the velocity is made of besides the pressure; and ``mean_inflow`` of
-    ``g``. The weak divergence is exported as the product of V and Q.
+    ``transport``, the weak form of (u·∇)u − ν Δu, what a time step of the velocity is made of besides the pressure, and in u and ``a``
+    its derivative ``transport_rate``; and ``mean_inflow`` of ``g``. The weak divergence is exported as the product of V and Q.
 
     Benchmarks (Schäfer and Turek, 1996): the parabola of peak 1.5 m/s is 2D-2, Reynolds number 100; with ``period=16`` it is 2D-3.
 
@@ -99,9 +99,11 @@ class CylinderFlow(Problem):
         force = -(stokes(u, p, self._w, 0, viscosity) + fd.inner(rate + convection(u), self._w)) * measure(Z)
         velocity, v = fd.Function(V, name="u"), fd.TestFunction(V)
         transport = (viscosity * fd.inner(fd.grad(velocity), fd.grad(v)) + fd.inner(convection(velocity), v)) * measure(Z)
+        a = fd.Function(V, name="a")
+        transport_rate = fd.derivative(transport, velocity, a)
         mean_inflow = self.channel.mean_inflow(fd.Function(V, name="g"))
         self.residual = unsteady_residual(z, rate, viscosity)
-        self.forms = {"force": force, "transport": transport, "mean_inflow": mean_inflow}
+        self.forms = {"force": force, "transport": transport, "transport_rate": transport_rate, "mean_inflow": mean_inflow}
 
     def parabola(self, peak: float) -> Any:
         """The inflow field with a parabolic profile of this peak."""
