@@ -15,7 +15,7 @@ from ..fem import Space
 from ..operators.export import Recorder
 from ..training import BodyForces, Objective
 from ..visualization import animate, energy_spectrum, plot_comparison, plot_losses, plot_over_time, plot_spectra
-from ..visualization.panel import Where
+from ..visualization.panel import Where, extent
 from .run import Run
 
 log = logging.getLogger("thalweg")
@@ -53,7 +53,8 @@ def run(config: DictConfig) -> list[Path]:
     }
     drawn = ["fields.png", "loss.png"]
     last = {title: (where, _last(where, values)) for title, (where, values) in panels.items()}
-    plot_comparison(next(iter(last.values()))[0], last, trained.folder / "fields.png")
+    columns = _columns([where for where, _ in panels.values()])
+    plot_comparison(next(iter(last.values()))[0], last, trained.folder / "fields.png", columns=columns)
     plot_losses(trained.folder / "metrics.jsonl", trained.folder / "loss.png")
     if moving and data.times is not None:
         frames = {_frames(prediction, fields, name) for name in moving}
@@ -61,7 +62,7 @@ def run(config: DictConfig) -> list[Path]:
         shown = {title: panel for title, panel in panels.items() if _last(*panel) is not panel[1]}
         every = -(-len(times) // _FRAMES)
         film = {title: (where, values[::every]) for title, (where, values) in shown.items()}
-        animate(film, times[::every], trained.folder / "rollout.gif")
+        animate(film, times[::every], trained.folder / "rollout.gif", columns=min(columns, 3))
         errors = {name: (times, _relative_errors(disc[spaces[name]], prediction[name][0], fields[name][0])) for name in moving}
         plot_over_time(errors, trained.folder / "error_over_time.png", label="relative L² error", logarithmic=True)
         drawn += ["rollout.gif", "error_over_time.png", *_draw_forces(trained, prediction, fields, times)]
@@ -89,6 +90,12 @@ def _panels(
         panels[f"prediction {name}"] = (where, values[0])
         panels[f"error of {name}"] = (where, values[0] - reference)
     return panels
+
+
+def _columns(where: list[Where]) -> int:
+    """Panels in a row: two of long domains, which would be stripes else."""
+    width, height = np.max([extent(each) for each in where], axis=0)
+    return 2 if width > 3 * height else 5
 
 
 def _frames(prediction: Mapping[str, Tensor], fields: Mapping[str, Tensor], name: str) -> int:
