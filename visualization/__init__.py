@@ -3,6 +3,7 @@
 from .animation import animate
 from .comparison import plot_comparison
 from .curves import plot_losses
+from .deformed import plot_deformed
 from .fields import plot_boundary_field, plot_field
 from .grid_fields import plot_grid_field
 from .histories import plot_convergence, plot_over_time, plot_spectra
@@ -19,6 +20,7 @@ __all__ = [
     "plot_boundary_field",
     "plot_comparison",
     "plot_convergence",
+    "plot_deformed",
     "plot_field",
     "plot_grid_field",
     "plot_losses",
