@@ -64,7 +64,7 @@ def plot_deformed(
     for ax, (title, u) in zip(axes, found.items(), strict=True):
         points = (X + u).reshape(-1, 2)
         drawn = ax.tripcolor(
-            Triangulation(*points.T, pieces), magnitude(u).ravel(), shading="gouraud", cmap="viridis", norm=scale
+            Triangulation(points[:, 0], points[:, 1], pieces), magnitude(u).ravel(), shading="gouraud", cmap="viridis", norm=scale
         )
         ax.add_collection(LineCollection(_outline(space, None), colors="#aaaaaa", linewidths=0.8, linestyles=":"))
         ax.add_collection(LineCollection(_outline(space, displacements[title]), colors=INK, linewidths=0.8, label=names[0]))
