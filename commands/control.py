@@ -41,8 +41,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     trained = Run(config.run, "cpu") if config.run else None
     case = _case(config, trained)
     case.require(config.model)
-    settings = OmegaConf.to_container(config.controls, resolve=True)
-    assert isinstance(settings, dict)
+    settings: Any = OmegaConf.to_container(config.controls, resolve=True)
     functional = case.functional(config.model, case.controls(settings))
     optimise = build(OmegaConf.to_container(config.optimizer, resolve=True))
     found: Minimum = optimise(functional, folder=folder, resume=resume)
@@ -95,17 +94,20 @@ def _prepare(folder: Path, config: DictConfig) -> bool:
             "another name by name=..."
         )
     if found and config.resume:
-        before, now = (
-            {key: value for key, value in OmegaConf.to_container(c, resolve=True).items() if key not in _MAY_CHANGE}  # type: ignore[union-attr]
-            for c in (read_config(folder), config)
-        )
+        before, now = (_decisive(c) for c in (read_config(folder), config))
         if changed := [key for key in now if before.get(key) != now[key]]:
             raise InputError(
-                f"The optimisation in {folder} was started with another {', '.join(map(str, changed))}. Resume it with the configuration "
+                f"The optimisation in {folder} was started with another {', '.join(changed)}. Resume it with the configuration "
                 "it was started with, or start a new one by name=..."
             )
     write_config(folder, config)
     return found and config.resume
+
+
+def _decisive(config: DictConfig) -> dict[str, Any]:
+    """What must stay as it was from an optimisation to its resumption."""
+    nodes: Any = OmegaConf.to_container(config, resolve=True)
+    return {key: value for key, value in nodes.items() if key not in _MAY_CHANGE}
 
 
 def _rows(case: ControlCase, model: str, found: Values) -> dict[str, dict[str, float]]:

@@ -37,7 +37,7 @@ class CylinderDrag(ControlCase):
     models = ("firedrake", "operator")
     curve = "drag coefficient"
 
-    def __init__(self, problem: ControlledCylinderFlow, actuators: Sequence[str], effort: float = 0.01, late: float = 3.0):
+    def __init__(self, problem: ControlledCylinderFlow, actuators: Sequence[str], effort: float = 0.01, late: float = 2.0):
         if not actuators:
             raise InputError("No actuator works; choose from rotation and jets.")
         self.problem, self.effort, self.late = problem, effort, late

@@ -25,7 +25,8 @@ GROUPS = {
     for path in CONF.rglob("*.yaml")
     if path.parent != CONF and "hydra" not in path.parts
 }
-OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options if not group.startswith("experiment/")]
+#: Those that training knows.
+OPTIONS = [(g, option) for g, options in GROUPS.items() for option in options if not g.startswith(("experiment/", "control"))]
 EXPERIMENTS = GROUPS["experiment"]
 
 

@@ -1,0 +1,89 @@
+"""The verb control: a folder with what was found, resumption, and answers to wrong input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from test_configurations import CONF, EXPERIMENTS, GROUPS
+from thalweg import control
+from thalweg.commands import control as command
+from thalweg.errors import FileError, InputError
+
+
+def configured(experiment: str, folder: Path, *overrides: str) -> DictConfig:
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        return compose("control", overrides=[f"experiment={experiment}", f"folder={folder}", *overrides])
+
+
+def test_every_experiment_of_control_makes_its_case_and_its_controls(tmp_path: Path):
+    small = {"stokes_lid": ["case.cells=2"], "darcy_permeability": ["case.cells=8", "case.modes=4", "case.sensors=2"]}
+    cylinder = ["case.problem.refinements=0"]
+    assert not set(GROUPS["control"]) & set(EXPERIMENTS)  # one name chooses one file
+    for experiment in GROUPS["control"]:
+        config = configured(experiment, tmp_path, *small.get(experiment, cylinder))
+        case = command._case(config, None)
+        controls = case.controls(config.controls)
+        assert [c.initial.shape for c in controls] == list(case.shapes.values())
+        assert config.model in case.models
+        assert (CONF / "control" / f"{experiment}.yaml").read_text().count("# @package _global_") == 1
+
+
+def test_a_permeability_is_found_told_and_found_again(tmp_path: Path):
+    sizes = ["case.cells=8", "case.modes=6", "case.sensors=3"]
+    first = command.run(configured("darcy_permeability", tmp_path, *sizes, "optimizer.iterations=4"))
+    assert first["iterations"] == 4
+    result = command.run(configured("darcy_permeability", tmp_path, *sizes, "resume=true"))
+    assert result["converged"]
+    assert result["reference"]["objective"] < first["reference"]["objective"] < result["uncontrolled"]["objective"]
+    assert result["reference"]["error of log a"] < result["uncontrolled"]["error of log a"] == 1
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(result["iterations"] + 1))
+    assert rows[-1]["value"] == pytest.approx(result["reference"]["objective"])
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert np.load(tmp_path / "controls.npz")["xi"].tolist() == result["controls"]["xi"]
+    for picture in ("objective.png", "fields.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
+
+
+def test_the_gradient_of_the_permeability_passes_the_taylor_test():
+    case = control.DarcyPermeability(cells=8, modes=6, sensors=3)
+    rng = np.random.default_rng(0)
+    at, along = ({"xi": rng.standard_normal(6)} for _ in range(2))
+    assert control.taylor_test(case.functional("torch"), at, along).min() > 1.95
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=magic"], "no model 'magic'; choose firedrake, torch, operator"),
+        (["model=operator"], "needs the folder of a training run"),
+        (["run=outputs/quickstart"], "the other models take none"),
+        (["model=firedrake"], "choose torch"),
+        (["+controls.eta.initial=1"], "no control 'eta'; DarcyPermeability has 'xi'"),
+        (["+controls.xi.start=1"], "initial, low, high and scale, but no start"),
+        (["controls.xi.initial=[1,2]"], r"shape \(6,\); its initial value of shape \(2,\)"),
+        (["+controls.xi.low=1"], "within its bounds"),
+        (["case.sensors=9"], "No inverse problem has cells=8"),
+        (["optimizer.tolerance=-1"], "Tolerances cannot be negative"),
+    ],
+)
+def test_wrong_configurations_are_answered(tmp_path: Path, overrides: list[str], message: str):
+    sizes = ["case.cells=8", "case.modes=6", "case.sensors=3"]
+    with pytest.raises(InputError, match=message):
+        command.run(configured("darcy_permeability", tmp_path, *sizes, *overrides))
+
+
+def test_what_a_folder_holds_is_not_overwritten_or_mixed(tmp_path: Path):
+    sizes = ["case.cells=8", "case.modes=6", "case.sensors=3", "optimizer.iterations=1"]
+    command.run(configured("darcy_permeability", tmp_path, *sizes))
+    with pytest.raises(InputError, match="already holds an optimisation"):
+        command.run(configured("darcy_permeability", tmp_path, *sizes))
+    with pytest.raises(InputError, match="started with another case"):
+        command.run(configured("darcy_permeability", tmp_path, *sizes, "case.noise=0.1", "resume=true"))
+    assert command.run(configured("darcy_permeability", tmp_path, *sizes, "overwrite=true"))["iterations"] == 1
+    with pytest.raises(FileError, match="holds no run"):
+        command.run(configured("cylinder_jets", tmp_path / "new", "model=operator", f"run={tmp_path / 'none'}"))
