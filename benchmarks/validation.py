@@ -22,7 +22,7 @@ import validation_grid
 from thalweg.allocator import keep_freed_memory
 from thalweg.storage import atomic
 
-#: Headings, modules and the command that makes a part alone.
+#: Headings and modules.
 PARTS = {
     "Finite elements: elliptic problems, elasticity, Burgers": validation_elliptic,
     "Finite elements: flow": validation_flow,
@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", choices=("small", "full"), default="full")
     parser.add_argument("--only", nargs="+", metavar="CASE", help="these cases only, such as flow.cavity")
+    parser.add_argument("--large", action="store_true", help="with the Taylor-Green vortex at Re 1600 on 256³ cells")
     parser.add_argument(
         "--json", metavar="PATH", help="write the figures, the machine and the versions there, and go on from there"
     )
@@ -42,7 +43,7 @@ def main() -> None:
     keep_freed_memory()
     found = _before(arguments.json, arguments.scale)
     for heading, module in PARTS.items():
-        for case in module.CASES:
+        for case in (*module.CASES, *(getattr(module, "LARGE", ()) if arguments.large else ())):
             name = f"{module.__name__.removeprefix('validation_')}.{case.__name__}"
             if any(row["case"] == name for row in found) or (arguments.only and name not in arguments.only):
                 continue

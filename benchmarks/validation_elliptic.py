@@ -1,19 +1,10 @@
-"""The problems beside flow against published and exact values: one row a quantity, with its reference, source and error.
+"""The problems beside flow against published and exact values: one row a quantity, with its reference, source and error."""
 
-python benchmarks/validation_elliptic.py --json validation_elliptic.json
-python benchmarks/validation_elliptic.py --scale small
-python benchmarks/validation_elliptic.py --only burgers
-"""
-
-import argparse
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import firedrake as fd
 import numpy as np
-import report
 import torch
 from validation_grid import bound, row
 
@@ -151,28 +142,3 @@ CASES: tuple[Callable[[Scale], Iterator[dict[str, Any]]], ...] = (
     burgers,
     beam,
 )
-
-
-def rows(scale: str = "full", only: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Every row of the table; the time of each case goes to standard error."""
-    for case in CASES:
-        if only is None or case.__name__ in only:
-            start = time.perf_counter()
-            yield from case(SCALES[scale])
-            print(f"{case.__name__}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", choices=SCALES, default="full")
-    parser.add_argument("--only", nargs="+", choices=[case.__name__ for case in CASES], help="these cases only")
-    parser.add_argument("--json", metavar="PATH", help="write the figures, the machine and the versions there")
-    arguments = parser.parse_args()
-    found = list(rows(arguments.scale, arguments.only))
-    report.print_table("problems beside flow, validated", found)
-    if arguments.json:
-        report.write_json(arguments.json, "validation_elliptic", {"scale": arguments.scale}, found)
-
-
-if __name__ == "__main__":
-    main()
