@@ -23,6 +23,7 @@ from .flow_prediction import FlowPrediction, PredictorCorrector, SolenoidalDecod
 from .form_encoders import FormEncoder, FunctionalEncoder
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import DiffusionProcessor, MgNO, MgNOProcessor, PublishedMgNO
+from .modal import ModalProcessor
 from .multigrid import MultigridProcessor
 from .neuralstagger import (
     CoarseSolver,
@@ -76,6 +77,7 @@ __all__ = [
     "MessagePassingProcessor",
     "MgNO",
     "MgNOProcessor",
+    "ModalProcessor",
     "MomentEncoder",
     "MultigridProcessor",
     "NeuralStagger",

@@ -19,3 +19,25 @@ def test_a_force_steers_smoke_to_its_target(tmp_path: Path):
     assert result["controlled"] < 0.3 < 1.3 < result["uncontrolled"]
     assert result["taylor"] > 1.8
     assert (tmp_path / "smoke_to_target.png").stat().st_size > 10_000
+
+
+def test_an_operator_cuts_the_drag_of_a_cylinder_in_the_reference_solver(tmp_path: Path):
+    """On a coarse mesh and for short times; there is no developed vortex street."""
+    problem = {"refinements": 0, "dt": 2e-3, "spin_up": 0.4, "settle": 0.1, "average": 0.2, "ramp": 0.05}
+    overrides = [f"problem.{key}={value}" for key, value in problem.items()]
+    overrides += ["data.split.train=6", "data.split.valid=1", "data.split.test=1", "training.loop.epochs=60"]
+    result = example("cylinder_drag")["main"](str(tmp_path), tuple(overrides), iterations=2, late=0.4)
+    for actuator in ("rotation", "jets"):
+        found = result[actuator]
+        assert min(found[model]["taylor"] for model in ("operator", "firedrake")) > 1.8
+        assert found["firedrake"]["predicted"] == found["firedrake"]["reference"]
+        assert (tmp_path / f"wake_{actuator}.png").stat().st_size > 10_000
+    assert result["jets"]["operator"]["reference"] < 0.95 * result["jets"]["uncontrolled"]
+
+
+def test_sensors_over_time_say_more_of_the_initial_state_than_the_first_readings(tmp_path: Path):
+    result = example("initial_state")["main"](samples=128, epochs=10, truths=2, folder=str(tmp_path))
+    assert result["SPON"] < result["first readings"] < 0.5
+    assert result["SPON, at the end"] < 0.5 * result["first readings, at the end"]
+    assert result["taylor"] > 1.9
+    assert (tmp_path / "initial_state.png").stat().st_size > 10_000

@@ -1,23 +1,19 @@
 """A cylinder with actuators: its solver, its forces, the adjoint of its drag, and the operator that learns its mean flow."""
 
-from pathlib import Path
-
 import firedrake as fd
 import numpy as np
 import pytest
 import torch
 
-from small import configuration
 from thalweg import control
-from thalweg.commands import generate, train
 from thalweg.errors import DivergedError, InputError
+from thalweg.operators import DepartureDecoder, DirichletDecoder, ModalProcessor
 from thalweg.solvers import ControlledCylinderFlow
 from thalweg.solvers.cylinder_actuators import force_weight
 from thalweg.solvers.sbdf3 import SBDF3
 
 #: A coarse mesh and short times; the flow is that of the first tenths of a second.
 SHORT = {"refinements": 0, "dt": 2e-3, "spin_up": 0.2, "settle": 0.05, "average": 0.1, "ramp": 0.02}
-OVERRIDES = ["experiment=controlled_cylinder", *(f"problem.{key}={value}" for key, value in SHORT.items())]
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +101,30 @@ def test_strengths_beyond_the_time_step_are_an_explained_error(flow: ControlledC
         ControlledCylinderFlow(**SHORT | {"average": 0.01})
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on ten short simulations."""
-    folder = tmp_path_factory.mktemp("cylinder")
-    own = [*OVERRIDES, "data.split.train=6", "data.split.valid=2", "data.split.test=2", f"data.folder={folder / 'data'}"]
-    generate.run(configuration("generate", folder, *own, "preview=false"))
-    own += ["training.loop.epochs=60", "training.loop.batch_size=2", "training.optimizer.lr=1e-2"]
-    train.run(configuration("train", folder, *own))
-    return folder / "run"
+def test_a_departure_decoder_keeps_boundary_values_and_learns_at_the_departures_scale(flow: ControlledCylinderFlow):
+    disc = flow.export()
+    V = disc["V"]
+    torch.manual_seed(0)
+    g, base, u = torch.zeros(3, V.num_dofs), torch.randn(3, V.num_dofs), torch.randn(3, V.num_dofs)
+    surface = V.boundary_dofs("cylinder")
+    g[:, surface], base[:, surface] = torch.randn(3, len(surface)), 0
+    decoder = DepartureDecoder(DirichletDecoder(V, "u", "g", flow.dirichlet), "u_base")
+    predicted = decoder(torch.randn(3, 2, V.num_nodes), {"g": g, "u_base": base})["u"]
+    assert torch.equal(predicted[:, surface], g[:, surface])
+    assert torch.equal(predicted[:, V.boundary_dofs("inflow")], base[:, V.boundary_dofs("inflow")])
+    scales = decoder.channel_scales({"u": base + 1e-3 * u, "u_base": base})
+    assert scales == pytest.approx(1e-3 * u.square().mean().sqrt().item(), rel=1e-3)
+    with pytest.raises(InputError, match="base values of 'u' are the field 'u_base'"):
+        decoder(torch.randn(3, 2, V.num_nodes), {"g": g})
+
+
+def test_modes_are_combined_by_the_means_of_the_channels(flow: ControlledCylinderFlow):
+    space = flow.export()["S"]
+    torch.manual_seed(0)
+    processor = ModalProcessor(space, in_channels=2, out_channels=3, modes=2)
+    numbers = torch.randn(5, 2)
+    out = processor(numbers[..., None].expand(-1, -1, space.num_nodes))
+    assert out.shape == (5, 3, space.num_nodes)
+    assert torch.linalg.matrix_rank(out.flatten(1), rtol=1e-5) == 2
+    coefficients = processor.network(numbers)
+    assert torch.allclose(out, torch.einsum("bk,kcn->bcn", coefficients, processor.modes), atol=1e-5)
