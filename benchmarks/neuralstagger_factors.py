@@ -34,7 +34,7 @@ from thalweg.training.metrics.metric import final
 from thalweg.visualization import plot_comparison
 from thalweg.visualization.tradeoff import plot_tradeoff
 
-#: Points along each axis and time step.
+#: Points along each axis, no more than the data's, and time step.
 LEVELS = ((64, 0.005), (48, 0.005), (40, 0.0078), (32, 0.0078), (24, 0.0104), (20, 0.0155), (16, 0.0155), (12, 0.031))
 
 
@@ -136,7 +136,8 @@ def main() -> None:
     with torch.inference_mode():
         case = Case(Run(arguments.runs[0], arguments.device))
         trained = [trained_row(folder, case, arguments) for folder in arguments.runs]
-        solvers = [row for points, dt in LEVELS if (row := solver_row(points, dt, case, arguments))]
+        levels = [level for level in LEVELS if level[0] <= case.grid.shape[0]]
+        solvers = [row for points, dt in levels if (row := solver_row(points, dt, case, arguments))]
     trained.sort(key=lambda pair: [int(s) for s in pair[0]["factors"].split(", ")])
     rows = [row for row, _ in trained]
     for row in rows:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import exp, log
 from pathlib import Path
 
 import torch
@@ -77,8 +77,8 @@ class SpreadCalibration:
 
     @property
     def factor(self) -> float:
-        """√(Σ error² / Σ spread²): with spreads times this the spread-skill ratio of these samples is 1."""
-        return sqrt(sum(e**2 for e in self.errors) / sum(s**2 for s in self.spreads))
+        """The geometric mean of error over spread, which a few samples that go astray do not decide."""
+        return exp(sum(log(e / s) for e, s in zip(self.errors, self.spreads, strict=True)) / len(self.errors))
 
     def bound(self, coverage: float = 0.9) -> float:
         """How many root mean square spreads a new sample's root mean square error is at most, with this probability or more.
