@@ -35,9 +35,9 @@ def test_an_operator_cuts_the_drag_of_a_cylinder_in_the_reference_solver(tmp_pat
     assert result["jets"]["operator"]["reference"] < 0.95 * result["jets"]["uncontrolled"]
 
 
-def test_sensors_over_time_say_more_of_the_initial_state_than_the_first_readings(tmp_path: Path):
-    result = example("initial_state")["main"](samples=128, epochs=10, truths=2, folder=str(tmp_path))
-    assert result["SPON"] < result["first readings"] < 0.5
-    assert result["SPON, at the end"] < 0.5 * result["first readings, at the end"]
+def test_an_initial_state_is_found_through_a_trained_stepper(tmp_path: Path):
+    """Six sensors, a short series and a hasty training; the gradient is right whatever the operator is worth."""
+    result = example("initial_state")["main"](samples=96, epochs=4, frames=6, truths=1, folder=str(tmp_path))
+    assert result["SPON"] < 0.4
     assert result["taylor"] > 1.9
     assert (tmp_path / "initial_state.png").stat().st_size > 10_000
