@@ -19,7 +19,8 @@ class AverageEncoder(FieldwiseEncoder):
     Args:
         space: the processor's space, scalar Lagrange elements of degree 1, whose basis functions are weights.
         fields: for each field name, the products of its space, of nodal elements, with ``space`` (see :meth:`Discretization.product`).
-        power: p, of the field's dofs; −1 for the resistance that belongs to a conductivity. Fields must be positive then.
+        power: p, of the field's dofs; −1 for the resistance that belongs to a conductivity, 0 for the logarithm. Fields must be positive
+            then.
     """
 
     weights: Tensor
@@ -36,7 +37,8 @@ class AverageEncoder(FieldwiseEncoder):
         self.register_buffer("weights", 1 / space.mass(torch.ones(space.num_dofs).to(space.mass.val)), persistent=False)
 
     def encode(self, name: str, u: Tensor) -> Tensor:
-        return self.weights * self.products[name](u if self.power == 1 else u**self.power)
+        power = u if self.power == 1 else u.log() if self.power == 0 else u**self.power
+        return self.weights * self.products[name](power)
 
 
 class StartEncoder(Encoder):

@@ -126,6 +126,8 @@ def test_averages_stay_within_bounds(square: Discretization):
     assert averages.min() >= (1 / a).min() * (1 - 1e-5)
     assert averages.max() <= (1 / a).max() * (1 + 1e-5)
     torch.testing.assert_close(encoder({"a": torch.full_like(a, 4.0)}), torch.full_like(averages, 0.25))
+    logarithm = AverageEncoder(square["V"], {"a": square.product("Q", "V")}, power=0)
+    torch.testing.assert_close(logarithm({"a": a}), -logarithm({"a": 1 / a}))
     with pytest.raises(InputError, match="no weights of an average"):
         AverageEncoder(square["Q"], {"a": square.product("Q", "V")})
 
