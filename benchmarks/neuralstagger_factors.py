@@ -157,7 +157,7 @@ def draw(folder: Path, rows: list[dict[str, Any]], solvers: list[dict[str, Any]]
     """Error against the time of one coarse solver, and the first test sample after T by the last of the runs."""
     T = 1e-3 * case.steps * case.interval
     points = [(row["factors"], T * row["one coarse [ms/s]"], row["velocity"], 0.0) for row in rows]
-    levels = [(level["factors"].removeprefix("solver "), T * level["all [ms/s]"], level["velocity"], 0.0) for level in solvers]
+    levels = [(level["factors"].split(",")[0].split()[1], T * level["all [ms/s]"], level["velocity"], 0.0) for level in solvers]
     plot_tradeoff(points, levels, folder / "neuralstagger_factors.png", error="velocity_error")
     truth, prediction = case.fields["w"][0, -1], w[0, -1]
     panels = {"start": case.fields["w"][0, 0], "reference w": truth, "prediction w": prediction, "error": prediction - truth}
