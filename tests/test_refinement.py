@@ -8,12 +8,11 @@ import torch
 
 from thalweg.commands.refinement import counted, function
 from thalweg.errors import InputError
-from thalweg.solvers import HyperelasticBeam, NonlinearDiffusion, Poisson, Problem, SteadyCylinderFlow
+from thalweg.solvers import NonlinearDiffusion, Poisson, Problem, SteadyCylinderFlow
 
 PROBLEMS = {
     "diffusion": lambda: NonlinearDiffusion(8, ["left", "right"], refinements=0),
     "cylinder": lambda: SteadyCylinderFlow(),
-    "beam": lambda: HyperelasticBeam((5, 1), (1.0, 0.2), refinements=0, load={"length": 0.5, "mean": -5e-3}, load_step=0.25),
 }
 
 
