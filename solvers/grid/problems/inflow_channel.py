@@ -25,7 +25,7 @@ class InflowChannel(GridProblem):
     where the input ``free`` is 0), ``solid`` is 1 in the disc, and ``inflow`` is U everywhere. The Reynolds number is U times the
     diameter by ν.
 
-    Good values: the defaults, Reynolds numbers of 80 to 150, 10 cells across the disc; vortices are shed at U times 1.5 to 1.8.
+    Good values: the defaults, Reynolds numbers of 88 to 163, 10 cells across the disc; vortices are shed at 1.3 to 1.4 times U.
 
     Args:
         cells: along x and y.
