@@ -19,7 +19,7 @@ from thalweg.errors import InputError
 from thalweg.fem import Discretization, SaddleSolver, load
 from thalweg.operators import build_operator
 from thalweg.solvers import CylinderFlow
-from thalweg.training import BodyForces, WeakDivergence, rollout
+from thalweg.training import BodyForces, BoundaryError, WeakDivergence, rollout
 from thalweg.training.metrics.forces import frequency
 
 TAGS = ["inflow", "walls", "cylinder"]
@@ -207,6 +207,14 @@ def test_forces_of_stored_frames_are_those_of_the_solver(problem: CylinderFlow, 
     torch.testing.assert_close(metric.coefficients(flow | more), metric.coefficients(flow), atol=1e-9, rtol=0)
     with pytest.raises(InputError, match="three frames or more"):
         metric.coefficients({name: u[:, :2] if u.ndim == 3 else u for name, u in flow.items()})
+
+
+def test_boundary_values_of_trajectories_are_compared_with_constant_data(disc: Discretization, flow: dict):
+    metric = BoundaryError(disc["V"], "u", "g", TAGS)
+    two = {name: torch.cat([u, 2 * u]) for name, u in flow.items()}
+    moved = two["u"].clone()
+    moved[1, 3, disc["V"].boundary_dofs("cylinder")[0]] += 0.25
+    torch.testing.assert_close(metric.each({"u": moved}, two), torch.tensor([0.0, 0.25]).double(), atol=1e-12, rtol=0)
 
 
 def test_frequencies_of_known_signals():

@@ -70,8 +70,12 @@ class BoundaryError(Metric):
         self.register_buffer("dofs", space.boundary_dofs(tags), persistent=False)
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        prescribed = truth[self.data][..., self.dofs] if isinstance(self.data, str) else self.data
-        return (prediction[self.field][..., self.dofs] - prescribed).abs().flatten(1).amax(1)
+        u = prediction[self.field][..., self.dofs]
+        if not isinstance(self.data, str):
+            return (u - self.data).abs().flatten(1).amax(1)
+        prescribed = truth[self.data][..., self.dofs]
+        # Data without an axis of time are the same in all frames.
+        return (u - (prescribed if prescribed.ndim == u.ndim else prescribed.unsqueeze(1))).abs().flatten(1).amax(1)
 
 
 class BoundaryErrors(FieldMetric):
