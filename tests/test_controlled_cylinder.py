@@ -121,8 +121,8 @@ def test_a_departure_decoder_keeps_boundary_values_and_learns_at_the_departures_
 def test_modes_are_combined_by_the_means_of_the_channels(flow: ControlledCylinderFlow):
     space = flow.export()["S"]
     torch.manual_seed(0)
-    processor = ModalProcessor(space, in_channels=2, out_channels=3, modes=2)
-    numbers = torch.randn(5, 2)
+    processor = ModalProcessor(space, in_channels=2, out_channels=3, modes=2).double()
+    numbers = torch.randn(5, 2, dtype=torch.float64)
     out = processor(numbers[..., None].expand(-1, -1, space.num_nodes))
     assert out.shape == (5, 3, space.num_nodes)
     assert torch.linalg.matrix_rank(out.flatten(1), rtol=1e-5) == 2
