@@ -99,7 +99,8 @@ class Stokes(Problem):
         self._f.assign(inputs["f"])
         self._g.assign(inputs["g"])
         outflow, throughput = fd.assemble(self._outflow), fd.assemble(self._throughput)
-        if abs(outflow) > LEAK * throughput:
+        # Along the boundary, what crosses it is the rounding of its normal.
+        if abs(outflow) > LEAK * throughput + 1e-12 * float(np.abs(inputs["g"].dat.data_ro).max(initial=0)):
             raise InputError(
                 f"The boundary velocity g lets {outflow:.3g} more flow out than in, of {throughput:.3g} in both directions. An "
                 "incompressible flow in a closed container needs equal amounts."
