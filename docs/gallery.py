@@ -1,6 +1,6 @@
 """The gallery: examples run at their full size, their pictures and what they print kept beside the page that shows them.
 
-python docs/gallery.py                      # all of them, an hour on two cores
+python docs/gallery.py                      # all that need no trained run, a quarter of an hour on two cores
 python docs/gallery.py smoke_to_target      # these
 """
 
@@ -18,9 +18,6 @@ PICTURES: dict[str, str | None] = {
     "smoke_to_target": "outputs/examples/smoke_to_target.png",
     "inverse_darcy": "outputs/examples/inverse_darcy.png",
     "initial_state": "outputs/initial_state/initial_state.png",
-    "shedding_frequency": "outputs/shedding_frequency/shedding_frequency.png",
-    "cylinder_drag": "outputs/cylinder_drag/cylinder_drag.png",
-    "coarse_to_fine": "outputs/coarse_to_fine/coarse_to_fine.png",
 }
 
 
