@@ -139,9 +139,9 @@ class Discretization(nn.Module):
         return [self.hierarchy_below(finest) for finest in sorted(set(coarser) - {source for source, _ in self._upward()})]
 
     def _upward(self) -> list[Pair]:
-        """Transfers from a space into one with more dofs."""
+        """Transfers from a space into one of the same kind with more dofs."""
         pairs = [(source, target) for source, target in (key.split("->") for key in self.transfers)]
-        return [(source, target) for source, target in pairs if self[source].num_dofs < self[target].num_dofs]
+        return [(a, b) for a, b in pairs if self[a].num_dofs < self[b].num_dofs and _kind(self[a]) == _kind(self[b])]
 
     def _coarser(self) -> dict[str, str]:
         """For each space, the largest of the coarser ones that lead into it."""
@@ -149,6 +149,10 @@ class Discretization(nn.Module):
         for source, target in self._upward():
             into.setdefault(target, []).append(source)
         return {target: max(sources, key=lambda name: self[name].num_dofs) for target, sources in into.items()}
+
+
+def _kind(space: Space) -> tuple[str, tuple[int, ...]]:
+    return space.element.family, space.element.value_shape
 
 
 def _by_arrow(matrices: Mapping[Pair, SparseMatrix] | None) -> nn.ModuleDict:

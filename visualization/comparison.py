@@ -56,6 +56,7 @@ def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple
     """A figure with axes for each panel in rows, entitled, only the first of a row with numbers on the left."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)  # rows of one length, as far as they can be
     width = min(_WIDTH / columns, _WIDEST)
     height = (
         (width - 0.35) * max(size[1] / size[0] for size in (extent(where) for where, _ in panels.values())) + 1.15 + 0.07 * width
