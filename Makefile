@@ -11,7 +11,7 @@ run: install
 	$(BIN)/thalweg plot run=outputs/quickstart
 
 test: install lint docs
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -133,7 +133,7 @@ def _check(verb: str, arguments: list[str]) -> None:
 
 def _search_path(arguments: list[str]) -> list[str]:
     """The user's own folder of configurations, given by ``--config-dir``, as an override."""
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
         name, _, joined = flag.partition("=")
         if name in ("-cd", "--config-dir"):
             return [f"hydra.searchpath=['file://{os.path.abspath(joined or value)}']"]  # noqa: PTH100
