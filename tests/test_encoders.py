@@ -187,7 +187,9 @@ def test_data_that_does_not_fit_is_refused(disc):
         "products have": lambda: operators.L2ProjectionEncoder(disc["W"], {"f": disc.product("D", "V")}),
         "observed values": lambda: operators.ObservationEncoder(V, ["f"], disc.observation("sensors"), 0.3)({"f": u}),
         "observed space has": lambda: operators.ObservationEncoder(disc["W"], ["f"], disc.observation("sensors"), 0.3),
-        "share the nodes of one element": lambda: operators.JointEncoder([operators.TraceEncoder(disc[name], "g") for name in "VW"]),
+        "share the nodes of one element": lambda: operators.JointEncoder(
+            [operators.TraceEncoder(disc[name], "g") for name in "VW"]
+        ),
     }
     for message, call in wrong.items():
         with pytest.raises(InputError, match=message):
