@@ -34,7 +34,8 @@ def run(config: DictConfig) -> Path:
     trained = Run(config.run, config.device)
     metrics = trained.folder / "metrics.json"
     if not metrics.exists() or metrics.stat().st_mtime < trained.checkpoint.stat().st_mtime:
-        evaluate.run(config)
+        wanted = {key: config[key] for key in ("run", "split", "batch_size", "device")}
+        evaluate.run(OmegaConf.create({**wanted, "data": {"folder": None}}))
     result = json.loads(metrics.read_text())
     drawn = plot.run(config)
     parts = [
