@@ -1,5 +1,6 @@
 """Batched solvers on uniform grids in torch, for the CPU and the GPU, without Firedrake. Arrays are ``(batch, channel, x, y[, z])``."""
 
+from .burgers import BurgersEquation
 from .coefficients import multiscale_trigonometric, threshold
 from .darcy import Darcy
 from .forcings import diagonal_forcing, kolmogorov_forcing, taylor_green
@@ -17,6 +18,7 @@ __all__ = [
     "ARK436",
     "ARS443",
     "CNRK4",
+    "BurgersEquation",
     "Darcy",
     "DirichletField",
     "FreeSlip",
