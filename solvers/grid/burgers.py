@@ -31,6 +31,7 @@ class BurgersEquation(nn.Module):
     """
 
     k: Tensor
+    kept: Tensor
     linear: Tensor
     derivative: Tensor
 
