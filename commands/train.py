@@ -64,12 +64,13 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     assert isinstance(nodes, dict)
 
     operator = build_operator(nodes["operator"], disc)
-    operator.set_scales(train.fields)
     resume = together.first(lambda: _prepare(folder, config))
-    if config.init is not None and not resume:
-        _initialise(operator, Path(config.init))
     for part in (train, valid, operator):
         part.to(device)
+    if config.init is not None and not resume:
+        _initialise(operator, Path(config.init))
+    elif not resume:  # else scales come with the weights
+        operator.set_scales_from(train)
     training = nodes["training"]
     if windows := training.get("windows"):
         train = in_windows(train, windows)

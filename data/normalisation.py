@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import FileError, InputError
+from ..errors import FileError
 from ..fem import Space
+from ..fem.averages import constants
 from ..fem.uniform_grid import Grid
 from ..storage import atomic
 from .dataset import Dataset
@@ -52,10 +53,10 @@ def moments(dataset: Dataset, batch_size: int = 64) -> dict[str, Moments]:
     A field of a mixed space, of which constants have no meaning, has no mean; its M is taken in the dofs.
     """
     found: dict[str, Moments] = {}
-    constants = {name: _constants(dataset.discretization[space]) for name, space in dataset.spaces.items()}
+    ones = {name: _constants(dataset.discretization[space]) for name, space in dataset.spaces.items()}
     for fields in dataset.batches(torch.arange(len(dataset)).split(batch_size)):
         for name, values in fields.items():
-            now = _of_batch(dataset.discretization[dataset.spaces[name]], values.double(), constants[name])
+            now = _of_batch(dataset.discretization[dataset.spaces[name]], values.double(), ones[name])
             found[name] = found[name].merged(now) if name in found else now
     return found
 
@@ -108,7 +109,7 @@ class Normaliser(nn.Module):
         return u * scale + shift if inverse else (u - shift) / scale
 
 
-def _of_batch(space: Space | Grid, u: Tensor, constants: Tensor | None) -> Moments:
+def _of_batch(space: Space | Grid, u: Tensor, ones: Tensor | None) -> Moments:
     if isinstance(space, Grid):
         frames = u.reshape(-1, *u.shape[-space.dim - 1 :])
         volume = float(space.integral(torch.ones_like(frames[:1, :1])))
@@ -116,35 +117,24 @@ def _of_batch(space: Space | Grid, u: Tensor, constants: Tensor | None) -> Momen
         centred = frames - mean.reshape(-1, *[1] * space.dim)
         return Moments(len(frames), tuple(mean.tolist()), float(space.inner(centred, centred).sum()) / volume / len(mean))
     frames = u.flatten(0, -2)
-    if constants is None:
+    if ones is None:
         return Moments(len(frames), (), float(frames.square().mean(-1).sum()))
-    constants = constants.to(u)
-    weights = space.mass(constants).double()
-    volume = (weights * constants).sum(-1)
+    ones = ones.to(u)
+    weights = space.mass(ones).double()
+    volume = (weights * ones).sum(-1)
     mean = (frames @ weights.T).mean(0) / volume
-    centred = frames - mean @ constants
+    centred = frames - mean @ ones
     total = (space.mass(centred) * centred).sum() / volume[0] / len(mean)
     return Moments(len(frames), tuple(mean.tolist()), float(total))
 
 
 def _constants(space: Space | Grid) -> Tensor | None:
-    """The dofs of the constant function of each component, ``(components, dofs)``."""
-    if isinstance(space, Grid):
-        return None
-    shape, size = space.element.value_shape, space.element.value_size
-
-    def constant(unit: Tensor) -> Tensor:
-        return space.interpolate(lambda x: unit.reshape(shape).to(x).expand(len(x), *shape))
-
-    try:
-        return torch.stack([constant(unit) for unit in torch.eye(size, dtype=torch.float64)])
-    except InputError:  # no values at points
-        return None
+    return None if isinstance(space, Grid) else constants(space)
 
 
 def _constant(space: Space | Grid, mean: Sequence[float]) -> Tensor:
     """The constant function of this mean, to be subtracted from dofs ``(..., dofs)`` or values ``(..., channel, x, ...)``."""
     if isinstance(space, Grid):
         return torch.tensor(mean).reshape(-1, *[1] * space.dim)
-    constants = _constants(space)
-    return torch.zeros(()) if constants is None or not mean else (torch.tensor(mean).to(constants) @ constants).float()
+    ones = constants(space)
+    return torch.zeros(()) if ones is None or not mean else (torch.tensor(mean).to(ones) @ ones).float()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fem import Space, SparseMatrix
+from ..fem.averages import root_mean_square
 from ..fem.space import WHOLE_BOUNDARY
 from .encoders import Fields
 
@@ -56,9 +57,12 @@ class Decoder(nn.Module):
         return channels.transpose(1, 2).flatten(1)
 
     def channel_scales(self, fields: Fields) -> Tensor:
-        """Root mean square of the output field, ``(samples, [time,] dofs)``, for each channel: ``(num_channels, 1)``."""
-        scale = fields[self.field].double().square().mean().sqrt()
-        return torch.where(scale > 0, scale, 1).expand(self.num_channels, 1)
+        """Root mean square of the output field, ``(samples, [time,] dofs)``, over the domain, for each channel: ``(num_channels, 1)``."""
+        return self.size(fields[self.field])
+
+    def size(self, u: Tensor) -> Tensor:
+        """Root mean square of functions of the output's space, ``(..., dofs)``, as ``(num_channels, 1)``."""
+        return root_mean_square(self.space, u).expand(self.num_channels, 1)
 
     def data(self, fields: Fields, name: str, what: str) -> Tensor:
         """An input field of the output's space, or an error that says what it is for."""
@@ -93,7 +97,7 @@ class TransferDecoder(Decoder):
 
     def channel_scales(self, fields: Fields) -> Tensor:
         """In the units of the source's dofs, which those of moments are not."""
-        return super().channel_scales(fields) / gain(self.transfer, self.source)
+        return super().channel_scales(fields) / gain(self.transfer, self.source, self.space)
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return self.transfer(u)
@@ -130,14 +134,12 @@ class IncrementDecoder(Decoder):
         """Root mean square of the increments of trajectories ``(samples, time, dofs)``, or of what a prediction leaves."""
         u = fields[self.field]
         if self.base:
-            scale = (u - fields[self.base]).double().square().mean().sqrt()
-            return torch.where(scale > 0, scale, 1).expand(self.num_channels, 1)
+            return self.size(u - fields[self.base])
         if u.ndim != 3:
             raise InputError(
                 f"The increments of {self.field!r} are known from trajectories, not from fields of shape {tuple(u.shape)}."
             )
-        scale = u.diff(dim=1).double().square().mean().sqrt()
-        return torch.where(scale > 0, scale, 1).expand(self.num_channels, 1)
+        return self.size(u.diff(dim=1))
 
 
 class DirichletDecoder(Decoder):
@@ -183,10 +185,10 @@ class DirichletDecoder(Decoder):
         return torch.where(self.mask, g, u)
 
 
-def gain(matrix: SparseMatrix, source: Space) -> float:
+def gain(matrix: SparseMatrix, source: Space, space: Space) -> float:
     """Root mean square of what a matrix makes of a constant of size one, or, of a derivative, of a linear function of that size."""
     one = torch.ones(source.num_dofs).to(matrix.val)
     x = source.dof_points.to(matrix.val)
-    x = (x - x.mean(0)) / (x - x.mean(0)).square().mean().sqrt()
-    constant, linear = (float(matrix(u).double().square().mean().sqrt()) for u in (one, x.T))
+    x = (x - x.mean(0)).T
+    constant, linear = (float(root_mean_square(space, matrix(u)) / root_mean_square(source, u)) for u in (one, x))
     return constant if constant > 1e-3 * linear else linear or 1.0

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fem import L2Projection, Observation, Space, SparseMatrix, grid_interpolation
+from ..fem import L2Projection, MassSolver, Observation, Space, SparseMatrix, grid_interpolation
+from ..fem.averages import mean_squares
 from ..fem.space import WHOLE_BOUNDARY
 
 Fields = Mapping[str, Tensor]
@@ -17,9 +18,16 @@ class Encoder(nn.Module):
 
     space: Space
     num_channels: int
+    #: So many channels are the components of one vector, and share a scale.
+    components: int = 1
 
     def forward(self, fields: Fields) -> Tensor:
         raise NotImplementedError
+
+    def channel_squares(self, fields: Fields) -> Tensor:
+        """The mean square of each channel over the domain, ``(batch, num_channels)``; of vectors, that of their components together."""
+        squares = mean_squares(self.space, self(fields)).unflatten(1, (-1, self.components))
+        return squares.mean(-1, keepdim=True).expand_as(squares).flatten(1)
 
     def field(self, fields: Fields, name: str) -> Tensor:
         """One input field, or an error that lists what came."""
@@ -42,8 +50,8 @@ class FieldwiseEncoder(Encoder):
 
     def __init__(self, space: Space, fields: Iterable[str]):
         super().__init__()
-        self.space, self.names = space, tuple(fields)
-        self.num_channels = len(self.names) * space.element.block_size
+        self.space, self.names, self.components = space, tuple(fields), space.element.block_size
+        self.num_channels = len(self.names) * self.components
 
     def encode(self, name: str, u: Tensor) -> Tensor:
         """One field as dofs of the space, ``(batch, ...) -> (batch, dofs)``."""
@@ -129,6 +137,14 @@ class MomentEncoder(FieldwiseEncoder):
     def encode(self, name: str, u: Tensor) -> Tensor:
         return self.products[name](u)
 
+    def channel_squares(self, fields: Fields) -> Tensor:
+        """Of the functions that have these moments, times the mean square of the moments of a constant."""
+        moments = self(fields).unflatten(1, (-1, self.components)).transpose(2, 3).flatten(2)
+        functions = MassSolver(self.space.mass)(moments).unflatten(-1, (-1, self.components)).transpose(2, 3)
+        squares = mean_squares(self.space, functions.flatten(1, 2)).unflatten(1, (-1, self.components))
+        one = self.space.mass(torch.ones(self.space.num_dofs).to(self.space.mass.val)).double()
+        return squares.mean(-1, keepdim=True).expand_as(squares).flatten(1) * one.square().mean()
+
 
 class ObservationEncoder(FieldwiseEncoder):
     """Values at points, ``(batch, num_points * components)``, as the smoothest field that has them.
@@ -177,7 +193,7 @@ class TraceEncoder(Encoder):
     def __init__(self, space: Space, field: str, tags: str | Iterable[str] = WHOLE_BOUNDARY):
         super().__init__()
         self.space, self.name = space, field
-        self.num_channels = space.element.block_size
+        self.num_channels = self.components = space.element.block_size
         mask = torch.zeros(space.num_dofs, dtype=torch.bool)
         mask[space.boundary_dofs(tags).cpu()] = True
         self.register_buffer("mask", mask.view(space.num_nodes, -1).T.clone(), persistent=False)
@@ -232,6 +248,10 @@ class JointEncoder(Encoder):
 
     def forward(self, fields: Fields) -> Tensor:
         return torch.cat([encoder(fields) for encoder in self.encoders], dim=1)
+
+    def channel_squares(self, fields: Fields) -> Tensor:
+        parts = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
+        return torch.cat([encoder.channel_squares(fields) for encoder in parts], dim=1)
 
 
 def nodes_of(space: Space) -> tuple[int, str, int]:

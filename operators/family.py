@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from ..fem.family import DiscretizationFamily, OnEachMesh, mesh_of
-from .operator import Operator
+from .operator import Operator, Samples
+from .spon import SPON, ChannelSquares, batches_for_scales
 
 
 class OperatorFamily(Operator):
@@ -38,6 +40,19 @@ class OperatorFamily(Operator):
     def set_scales(self, fields: Mapping[str, Tensor]) -> None:
         """Take the scales from sample fields on one mesh."""
         self.on(mesh_of(fields)).set_scales(fields)
+
+    @torch.no_grad()
+    def set_scales_from(self, dataset: Samples) -> None:
+        """Take the scales from all samples on all meshes of a data set, each mesh with its own mass."""
+        if isinstance(self.operator, SPON):
+            self.operator.keep_scales(self._squares(batch) for batch in batches_for_scales(dataset))
+        else:
+            super().set_scales_from(dataset)
+
+    def _squares(self, fields: Mapping[str, Tensor]) -> ChannelSquares:
+        operator = self.on(mesh_of(fields))
+        assert isinstance(operator, SPON)
+        return operator.channel_squares(fields)
 
     # The weights are the operator's own, so that it can be read back on any mesh.
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

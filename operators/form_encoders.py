@@ -37,7 +37,8 @@ class FormEncoder(Encoder):
         super().__init__()
         if form.test is None or form.test.shape != (space.num_dofs,):
             raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
-        self.space, self.form, self.num_channels = space, form, space.element.block_size
+        self.space, self.form = space, form
+        self.num_channels = self.components = space.element.block_size
         self.sources = _sources(form, arguments)
         fixed = space.boundary_dofs(tuple(tags)).cpu().numpy()
         free = np.ones(space.num_dofs)

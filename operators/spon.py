@@ -1,5 +1,8 @@
 """SPON, structure-preserving operator networks (Bouziani and Boullé, arXiv 2410.01065): D ∘ P_θ ∘ E, with only P_θ trained."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -7,10 +10,18 @@ from ..errors import InputError
 from ..fem import Space
 from .decoders import Decoder
 from .encoders import Encoder, Fields
-from .operator import Operator
+from .operator import Operator, Samples
 
-#: Samples that are encoded at once for their scales.
+#: Frames that are encoded at once for their scales: encoders may need far more memory than the fields.
 _AT_ONCE = 64
+
+
+class ChannelSquares(NamedTuple):
+    """Mean squares of a processor's channels ``(channels, 1)`` over some samples, and the number of these."""
+
+    samples: int
+    inputs: Tensor
+    outputs: Tensor
 
 
 class SPON(Operator):
@@ -46,31 +57,43 @@ class SPON(Operator):
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
-        """Take the root mean square of each channel from sample fields, inputs and outputs, ``(samples, dofs)``.
+        """Take the root mean square of each channel over the domain and sample fields, inputs and outputs, ``(samples, dofs)``.
 
-        Trajectories, ``(samples, time, dofs)``, count by their frames. Components of one vector field share a scale, so that rotations
-        of the frame commute with it. Nothing is scaled for a processor that is ``in_physical_units``.
+        Squares are integrated exactly, by mass matrices (:func:`~thalweg.fem.averages.mean_squares`), so that a finer part of the mesh does
+        not count more. Trajectories, ``(samples, time, dofs)``, count by their frames. Components of one vector field share a scale, so
+        that rotations of the frame commute with it. Nothing is scaled for a processor that is ``in_physical_units``.
         """
+        samples = len(next(iter(fields.values())))
+        at_once = max(1, _AT_ONCE // max((fields[name].shape[1] for name in self._moving(fields)), default=1))
+        rows = (slice(first, first + at_once) for first in range(0, samples, at_once))
+        self.keep_scales(self.channel_squares({name: values[part] for name, values in fields.items()}) for part in rows)
+
+    @torch.no_grad()
+    def set_scales_from(self, dataset: Samples) -> None:
+        """As :meth:`set_scales`, from all samples of a data set, in one pass over its batches."""
+        self.keep_scales(map(self.channel_squares, batches_for_scales(dataset)))
+
+    def channel_squares(self, fields: Fields) -> ChannelSquares:
+        """The mean squares of sample fields' channels, inputs and outputs."""
+        inputs = self.encoder.channel_squares(self._instants(fields)).mean(0)
+        outputs = self.decoder.channel_scales(fields).double().square()
+        return ChannelSquares(len(next(iter(fields.values()))), inputs[:, None], outputs)
+
+    def keep_scales(self, parts: Iterable[ChannelSquares]) -> None:
+        """Scale by the mean squares of several parts together."""
         if getattr(self.processor, "in_physical_units", False):
             return
-        self.input_scale.copy_(self._input_scales(self._instants(fields)))
-        self.output_scale.copy_(self.decoder.channel_scales(fields))
-
-    def _input_scales(self, fields: Fields) -> Tensor:
-        """The root mean square of each channel, in batches: encoders may need far more memory than the fields."""
-        samples = len(next(iter(fields.values())))
-        total, count = torch.zeros(self.encoder.num_channels, 1, dtype=torch.float64), 0
-        for start in range(0, samples, _AT_ONCE):
-            channels = self.encoder({name: values[start : start + _AT_ONCE] for name, values in fields.items()}).double()
-            total += channels.square().sum((0, 2)).reshape(-1, 1).cpu()
-            count += channels.shape[0] * channels.shape[2]
-        scale = (total / count).sqrt()
-        return torch.where(scale > 0, scale, torch.ones_like(scale))
+        count, inputs, outputs = 0, torch.zeros_like(self.input_scale).double(), torch.zeros_like(self.output_scale).double()
+        for part in parts:
+            count += part.samples
+            inputs += (part.inputs - inputs) * (part.samples / count)
+            outputs += (part.outputs - outputs) * (part.samples / count)
+        for scale, squares in ((self.input_scale, inputs), (self.output_scale, outputs)):
+            scale.copy_(torch.where(squares > 0, squares, 1).sqrt())
 
     def _instants(self, fields: Fields) -> Fields:
         """Every frame of trajectories as a sample of its own, with the constant fields of its trajectory."""
-        sizes = {space.num_dofs for space in self.modules() if isinstance(space, Space)}
-        moving = {name for name, values in fields.items() if values.ndim == 3 and values.shape[-1] in sizes}
+        moving = self._moving(fields)
         if not moving:
             return fields
         frames = max(fields[name].shape[1] for name in moving)
@@ -79,7 +102,18 @@ class SPON(Operator):
             for name, values in fields.items()
         }
 
+    def _moving(self, fields: Fields) -> set[str]:
+        """The fields that are trajectories."""
+        sizes = {space.num_dofs for space in self.modules() if isinstance(space, Space)}
+        return {name for name, values in fields.items() if values.ndim == 3 and values.shape[-1] in sizes}
+
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         channels = self.encoder(fields) / self.input_scale
         hidden = self.processor(channels, fields) if getattr(self.processor, "sees_fields", False) else self.processor(channels)
         return self.decoder(hidden * self.output_scale, fields)
+
+
+def batches_for_scales(dataset: Samples) -> Iterable[Fields]:
+    """All samples of a data set, as many at once as are encoded at once."""
+    frames = 1 if dataset.times is None else len(dataset.times)
+    return dataset.batches(dataset.orders(max(1, _AT_ONCE // frames)))

@@ -120,7 +120,7 @@ class CurlDecoder(Decoder):
 
     def channel_scales(self, fields: Fields) -> Tensor:
         """In the units of the potential."""
-        return super().channel_scales(fields) / gain(self.curl, self.source)
+        return super().channel_scales(fields) / gain(self.curl, self.source, self.space)
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         return self.curl(u)

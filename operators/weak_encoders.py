@@ -57,9 +57,15 @@ class StartEncoder(Encoder):
         self.space, self.num_channels = encoder.space, encoder.num_channels
 
     def forward(self, fields: Fields) -> Tensor:
+        return self.encoder(self._started(fields))
+
+    def channel_squares(self, fields: Fields) -> Tensor:
+        return self.encoder.channel_squares(self._started(fields))
+
+    def _started(self, fields: Fields) -> Fields:
         like = next(iter(fields.values()))
         start = self.decoder.enforce(like.new_zeros(like.shape[0], self.decoder.source.num_dofs), fields)
-        return self.encoder(ChainMap({self.decoder.field: start}, cast(dict[str, Tensor], fields)))
+        return ChainMap({self.decoder.field: start}, cast(dict[str, Tensor], fields))
 
 
 class PotentialEncoder(Encoder):
