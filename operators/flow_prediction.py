@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fem import Residual, SaddleSolver, Space
+from ..fem.full_precision import full_precision
 from .decoders import BOUNDARY_VALUES, DIVERGENCE, Decoder
 from .encoders import Fields
 from .operator import Operator
@@ -55,7 +56,9 @@ class PredictorCorrector(Operator):
         self.prediction, self.corrector = prediction, corrector
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
-        return self.corrector({**fields, **self.prediction(fields)})
+        with full_precision(fields["u"]):
+            predicted = self.prediction(fields)
+        return self.corrector({**fields, **predicted})
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:

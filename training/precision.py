@@ -1,8 +1,9 @@
 """Mixed precision: the operator in bfloat16 or TF32, everything that measures or must be exact in float32.
 
 Only the application of the operator runs under autocast. Its outputs come back in the precision of its inputs, so losses, norms and
-residuals never see less; sparse finite-element products inside it are computed in the precision of their matrices, and weights,
-gradients and the optimiser's state stay in float32. bfloat16 has float32's exponents, so gradients need no scaling.
+residuals never see less. Inside it, sparse finite-element products are computed in the precision of their matrices, and so are the
+encoder and the decoder of a SPON, which makes what these enforce exact. Weights, gradients and the optimiser's state stay in float32.
+bfloat16 has float32's exponents, so gradients need no scaling.
 """
 
 from collections.abc import Iterator
