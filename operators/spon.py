@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fem import Space
+from ..fem.full_precision import full_precision
 from .decoders import Decoder
 from .encoders import Encoder, Fields
 from .operator import Operator, Samples
@@ -36,7 +37,8 @@ class SPON(Operator):
         decoder: channels to output fields; what it enforces holds exactly, trained or not.
 
     The fields' scales (see :meth:`set_scales`) are part of the operator and stored with its weights. Scaling is linear and without a
-    shift, so that homogeneous conditions and linearity survive it.
+    shift, so that homogeneous conditions and linearity survive it. In mixed precision only the processor is in the lower one: what
+    encoders know and decoders enforce holds in that of their matrices.
     """
 
     def __init__(self, encoder: Encoder, processor: nn.Module, decoder: Decoder):
@@ -108,9 +110,11 @@ class SPON(Operator):
         return {name for name, values in fields.items() if values.ndim == 3 and values.shape[-1] in sizes}
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
-        channels = self.encoder(fields) / self.input_scale
+        with full_precision(self.input_scale):
+            channels = self.encoder(fields) / self.input_scale
         hidden = self.processor(channels, fields) if getattr(self.processor, "sees_fields", False) else self.processor(channels)
-        return self.decoder(hidden * self.output_scale, fields)
+        with full_precision(self.output_scale):
+            return self.decoder(hidden * self.output_scale, fields)
 
 
 def batches_for_scales(dataset: Samples) -> Iterable[Fields]:
