@@ -151,6 +151,17 @@ class DirichletDecoder(Decoder):
         data: name of the input field that carries the boundary values, or a number.
         tags: the boundary parts with prescribed values.
         nonnegative: whether the data promise to be so; then they are checked, and positivity survives them.
+
+    Example:
+        >>> import firedrake as fd
+        >>> from thalweg import fem
+        >>> V = fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 1)}, dtype=torch.float32)["V"]
+        >>> decoder = DirichletDecoder(V, "u", data="g")
+        >>> g = torch.randn(2, V.num_dofs)
+        >>> u = decoder(torch.randn(2, 1, V.num_nodes), {"g": g})["u"]
+        >>> on_boundary = V.boundary_dofs()
+        >>> torch.equal(u[:, on_boundary], g[:, on_boundary])
+        True
     """
 
     enforces = BOUNDARY_VALUES
@@ -178,7 +189,7 @@ class DirichletDecoder(Decoder):
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         if not isinstance(self.boundary_data, str):
-            return torch.where(self.mask, torch.as_tensor(self.boundary_data).to(u), u)
+            return u.masked_fill(self.mask, self.boundary_data)
         g = self.data(fields, self.boundary_data, "boundary values")
         if self.nonnegative and not torch.compiler.is_compiling() and (g[..., self.mask] < 0).any():
             raise InputError(f"The boundary values {self.boundary_data!r} of {self.field!r} are negative somewhere.")

@@ -50,6 +50,14 @@ class IntegralDecoder(Decoder):
         field: name of the output field.
         integral: a number, or the name of the input field, of this space, whose integral is kept.
         by_scaling: multiply instead of shifting; needs fields whose integrals cannot vanish.
+
+    Example:
+        >>> import firedrake as fd
+        >>> from thalweg import fem
+        >>> V = fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 1)})["V"]
+        >>> p = IntegralDecoder(V, "p", 0.0)(torch.randn(2, 1, 25, dtype=torch.float64), {})["p"]
+        >>> bool(V.inner(p, torch.ones_like(p)).abs().max() < 1e-12)
+        True
     """
 
     enforces = INTEGRAL
@@ -84,7 +92,7 @@ class IntegralDecoder(Decoder):
         if isinstance(self.integral, str):
             target = (self.data(fields, self.integral, "integrals") * self.weights).sum(-1, keepdim=True)
         else:
-            target = torch.as_tensor(self.integral).to(u)
+            target = u.new_full((), self.integral)
         found = (u * self.weights).sum(-1, keepdim=True)
         return u * (target / found) if self.by_scaling else u + (target - found) * self.shift
 
@@ -101,6 +109,17 @@ class CurlDecoder(Decoder):
         space: the output's space, H(div).
         field: name of the output field.
         curl: the derivative from the one to the other (see :meth:`Discretization.derivative`).
+
+    Example:
+        >>> import firedrake as fd
+        >>> from thalweg import fem
+        >>> mesh = fd.UnitSquareMesh(4, 4)
+        >>> spaces = {"W": fd.FunctionSpace(mesh, "CG", 1), "R": fd.FunctionSpace(mesh, "RT", 1), "D": fd.FunctionSpace(mesh, "DG", 0)}
+        >>> disc = fem.export(spaces, derivatives=[("W", "R"), ("R", "D")])
+        >>> decoder = CurlDecoder(disc["W"], disc["R"], "u", disc.derivative("W", "R"))
+        >>> u = decoder(torch.randn(2, 1, 25, dtype=torch.float64), {})["u"]
+        >>> bool(disc.derivative("R", "D")(u).abs().max() < 1e-12)  # its divergence
+        True
     """
 
     enforces = DIVERGENCE
