@@ -27,6 +27,10 @@ folder = Path(sys.argv[2])
 with processes(torch.device("cpu")) as (together, device):
     assert together.size == 2
     trainer(folder / "plain", {"accumulate": 2, "epochs": 3}, processes=together).run()
+    norm = torch.nn.BatchNorm1d(3)
+    norm.running_mean.fill_(together.rank + 1.0)
+    together.equalise(norm)
+    assert (norm.running_mean == 1).all()
     settings, arguments = KINDS["pool"]
     trainer(folder / "whole", settings, processes=together, **arguments()).run()
     run = trainer(folder / "halved", settings | {"checkpoint_every": 4}, processes=together, **arguments())

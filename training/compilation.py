@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..operators.running_statistics import running_statistics
 from .settings import Compilation
 
 log = logging.getLogger("thalweg")
@@ -37,6 +38,7 @@ def compiled(operator: nn.Module, mode: Compilation, trial: Callable[[nn.Module]
     network = torch.compile(operator, dynamic=False, mode=None if mode == "default" else mode)
     assert isinstance(network, nn.Module)
     network = CopiedOutputs(network) if mode in _GRAPHS else network
+    before = {name: values.clone() for name, values in running_statistics(operator).items()}
     devices = {parameter.device for parameter in operator.parameters() if parameter.device.type == "cuda"}
     try:
         with torch.random.fork_rng(list(devices)):
@@ -47,6 +49,8 @@ def compiled(operator: nn.Module, mode: Compilation, trial: Callable[[nn.Module]
         return operator
     finally:
         operator.zero_grad(set_to_none=True)
+        for name, values in running_statistics(operator).items():
+            values.copy_(before[name])
     log.info("the operator is compiled by torch.compile, mode %s", mode)
     return network
 

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError
 from ..operators import Operator
+from ..operators.running_statistics import running_statistics
 
 Result = TypeVar("Result")
 
@@ -63,11 +64,17 @@ class Processes:
         """The network with gradients averaged over the processes, which all start from the first one's parameters."""
         if self.size == 1:
             return network
-        # Buffers are the discretization, equal everywhere, and would be sent in every step.
+        # Buffers are the discretization, equal everywhere, or running statistics, for :meth:`equalise`; they would be sent in every step.
         buffers = [name for name, _ in network.named_buffers()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, buffers)
         # Fields are on their device already. Given device_ids, it would copy them into plain ones, which do not know their mesh.
         return DistributedDataParallel(network)
+
+    def equalise(self, network: nn.Module) -> None:
+        """Give all processes the running statistics that the first has found in its share of the batches, so that all judge one network."""
+        if self.size > 1:
+            for values in running_statistics(network).values():
+                dist.broadcast(values, 0)
 
     def gather(self, value: Result) -> list[Result]:
         """Everyone's value, in the order of ranks."""

@@ -196,6 +196,7 @@ class Trainer:
         sums = torch.tensor(self.processes.gather(self._finite_sums(epoch)), dtype=torch.float64).mean(0).tolist()
         self._sums.zero_()
         train_loss, gradient_norm = sums[0] / len(self.train), sums[1] / self.steps_per_epoch
+        self.processes.equalise(self.operator)
         with self.average.applied() if self.average else nullcontext():
             values = validate(
                 self._applied, self.valid, self.metrics, self.settings.batch_size, self.objective.predict, self.processes

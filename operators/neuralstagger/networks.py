@@ -7,9 +7,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import InputError
+from ..running_statistics import running_statistics
 from .decomposition import Decomposition
 from .processes import Share, gathered, own_range, require_same
 
@@ -70,8 +70,8 @@ class SubtaskNetworks(nn.Module):
         copies = [network(in_channels=in_channels, out_channels=out_channels) for _ in range(self.num_networks)]
         self.stacked = _stacked(copies)
         self._same_everywhere = False
-        self._values = [*dict(self.stacked.named_parameters()), *_running_statistics(self.stacked)]
-        if execution == "processes" and _running_statistics(self.stacked):
+        self._values = [*dict(self.stacked.named_parameters()), *running_statistics(self.stacked)]
+        if execution == "processes" and running_statistics(self.stacked):
             raise InputError(
                 "Running statistics are not shared among processes; use GroupNorm or LayerNorm instead of batch normalisation."
             )
@@ -170,16 +170,10 @@ def _stacked(copies: list[nn.Module]) -> nn.Module:
     first = copies[0]
     if len(list(first.named_parameters(remove_duplicate=False))) != len(list(first.named_parameters())):
         raise InputError("The network uses one parameter in two places; its weights cannot be stacked.")
-    values = [dict(network.named_parameters()) | _running_statistics(network) for network in copies]
+    values = [dict(network.named_parameters()) | running_statistics(network) for network in copies]
     for name in values[0]:
         _replace(first, name, torch.stack([v[name].detach() for v in values]))
     return first
-
-
-def _running_statistics(network: nn.Module) -> dict[str, Tensor]:
-    """Buffers that change during evaluation."""
-    owners = {name: part for name, part in network.named_modules() if isinstance(part, _BatchNorm) and part.track_running_stats}
-    return {f"{owner}.{leaf}" if owner else leaf: b for owner, part in owners.items() for leaf, b in part.named_buffers()}
 
 
 def _replace(network: nn.Module, name: str, value: Tensor) -> None:
