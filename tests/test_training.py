@@ -27,6 +27,7 @@ from thalweg.commands import train
 from thalweg.errors import DivergedError, FileError, InputError, MissingPackageError
 from thalweg.operators import Operator
 from thalweg.training import Checkpoints, Objective, RelativeNorm, Settings
+from thalweg.training.compilation import compiled
 from thalweg.training.precision import Autocast
 
 
@@ -160,6 +161,14 @@ def test_a_compiler_that_fails_is_reported_and_training_goes_on(
     assert "torch.compile failed" in caplog.text
     trainer(tmp_path / "eager").run()
     assert_same(weights(tmp_path / "compiled"), weights(tmp_path / "eager"))
+
+
+def test_what_a_compiler_tries_leaves_no_trace_in_running_statistics():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    compiled(network, "default", lambda _: network(torch.randn(2, 1, 8, 8)).square().sum())
+    assert not network[1].running_mean.any()
+    assert network[1].num_batches_tracked == 0
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path):
