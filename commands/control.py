@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..configuration import build
-from ..control import CONTROLS, HISTORY, ControlCase, CylinderDrag, Minimum
+from ..control import CONTROLS, HISTORY, ControlCase, Minimum, TrainedOperator
 from ..control.case import Values
 from ..errors import InputError
-from ..fem import Discretization
+from ..fem import DiscretizationFamily
 from ..storage import atomic
 from ..visualization import plot_comparison, plot_over_time
 from ..visualization.curves import read_rows
@@ -67,22 +67,44 @@ def run(config: DictConfig) -> dict[str, Any]:
 
 
 def _case(config: DictConfig, trained: Run | None) -> ControlCase:
-    """The configured case; one that uses an operator has the problem of its run."""
+    """The configured case; one that uses an operator has the problem of its run.
+
+    Raises:
+        InputError: the run has another kind of problem, or the case takes no operator, or not this one.
+    """
     node = OmegaConf.to_container(config.case, resolve=True)
     assert isinstance(node, dict)
     if trained is not None and "problem" in node:
-        node["problem"] = OmegaConf.to_container(trained.config.problem, resolve=True)
+        problem = OmegaConf.to_container(trained.config.problem, resolve=True)
+        assert isinstance(problem, dict)
+        if problem["_target_"] != node["problem"]["_target_"]:
+            raise InputError(
+                f"The run in {trained.folder} is of {problem['_target_']}, the case of {node['problem']['_target_']}. Give the folder of a "
+                "run on the case's problem."
+            )
+        node["problem"] = problem
     case = build(node)
     if not isinstance(case, ControlCase):
         raise InputError(f"case must describe a thalweg.control.ControlCase, not a {type(case).__name__}.")
     if trained is not None:
         case.require("operator")
-        disc = trained.discretization(torch.float64)
-        if not isinstance(case, CylinderDrag) or not isinstance(disc, Discretization):
-            raise InputError(f"{type(case).__name__} takes no operator that was trained on {type(disc).__name__}.")
-        base = {name: values.double() for name, values in trained.sample(0, disc).items() if name.endswith("_base")}
-        case.use_operator(trained.operator(disc).double().eval().requires_grad_(False), base, disc)
+        case.use_operator(trained_operator(trained))
     return case
+
+
+def trained_operator(trained: Run) -> TrainedOperator:
+    """What a case is given of a training run.
+
+    Raises:
+        InputError: the run is one on a family of meshes.
+    """
+    disc = trained.discretization(torch.float64)
+    if isinstance(disc, DiscretizationFamily):
+        raise InputError(f"{trained.folder} was trained on a family of meshes; control takes operators of one discretization.")
+    operator = trained.operator(disc).double().eval().requires_grad_(False)
+    where = {name: disc[space] for name, space in trained.spaces().items()}
+    sample = {name: values.double() for name, values in trained.sample(0, disc).items()}
+    return TrainedOperator(operator, disc, where, sample)
 
 
 def _prepare(folder: Path, config: DictConfig) -> bool:

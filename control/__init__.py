@@ -1,6 +1,6 @@
 """Optimisation of inputs through a solver or a trained operator: controls, reduced functionals, optimisers, Taylor tests."""
 
-from .case import ControlCase
+from .case import ControlCase, TrainedOperator
 from .controls import Control, Controls
 from .cylinder_drag import CylinderDrag
 from .darcy_permeability import DarcyPermeability
@@ -9,6 +9,8 @@ from .frequency import expected_frequency, power_spectrum
 from .functional import ReducedFunctional
 from .minimize import CONTROLS, HISTORY, Minimum, descend, minimize
 from .shedding import Shedding
+from .shedding_frequency import SheddingFrequency
+from .smoke_target import SmokeTarget
 from .solver_functional import SolverFunctional
 from .stokes_lid import StokesLid
 from .taylor import taylor_test
@@ -26,9 +28,12 @@ __all__ = [
     "Minimum",
     "ReducedFunctional",
     "Shedding",
+    "SheddingFrequency",
+    "SmokeTarget",
     "SolverFunctional",
     "StokesLid",
     "TorchFunctional",
+    "TrainedOperator",
     "descend",
     "expected_frequency",
     "minimize",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..errors import InputError
-from ..fem import Grid, Space
+from ..fem import Discretization, Grid, Grids, Space
+from ..operators import Operator
 from .controls import Control
 from .functional import ReducedFunctional
 
@@ -21,11 +23,40 @@ Panels = dict[str, tuple[Space | Grid, Tensor | np.ndarray]]
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
+@dataclass(frozen=True)
+class TrainedOperator:
+    """An operator with what it was trained on, all of it in double precision, so that Taylor tests mean something.
+
+    Attributes:
+        operator: for evaluation, its weights without gradients.
+        spaces: the discretization or the grids of its data.
+        where: the space or the grid of each field of the data, those that the operator predicts included.
+        sample: the fields of a test sample, ``(1, ...)`` each.
+    """
+
+    operator: Operator
+    spaces: Discretization | Grids
+    where: Mapping[str, Space | Grid]
+    sample: Mapping[str, Tensor]
+
+    def require(self, *fields: str) -> None:
+        """Refuse data without these fields.
+
+        Raises:
+            InputError: the message lists those there are.
+        """
+        if missing := [name for name in fields if name not in self.where]:
+            raise InputError(
+                f"The operator's data have no field {missing[0]!r}, but {', '.join(map(repr, self.where))}. Give the folder of a run "
+                "whose problem is that of the case."
+            )
+
+
 class ControlCase(ABC):
     """A control problem with everything that an optimisation and its report need.
 
     Attributes:
-        shapes: of the controls, by name; 0 is where there is no control.
+        shapes: of the controls, by name.
         models: which of "firedrake" (a solver with its adjoint), "torch" (a differentiable solver) and "operator" (a trained one) can
             stand between controls and objective. The first is the reference solver, by which results are judged.
         curve: label of the ordinate of :meth:`curves`.
@@ -34,6 +65,16 @@ class ControlCase(ABC):
     shapes: dict[str, tuple[int, ...]]
     models: tuple[str, ...]
     curve: str = ""
+
+    def use_operator(self, trained: TrainedOperator) -> None:
+        """Let a trained operator take the model's place, as the model "operator"; cases that have this model say how.
+
+        Raises:
+            InputError: the case has no such model, or the operator was trained on something else.
+            FingerprintError: it belongs to another mesh.
+        """
+        self.require("operator")
+        raise NotImplementedError(f"{type(self).__name__}.use_operator")
 
     @abstractmethod
     def functional(self, model: str, controls: list[Control] | None = None) -> ReducedFunctional:
@@ -57,6 +98,7 @@ class ControlCase(ABC):
 
     @property
     def uncontrolled(self) -> dict[str, np.ndarray]:
+        """Controls that do nothing: zeros, unless a case says otherwise. Searches start there by default."""
         return {name: np.zeros(shape) for name, shape in self.shapes.items()}
 
     def controls(self, settings: Mapping[str, Mapping[str, ArrayLike]] | None = None) -> list[Control]:
@@ -70,7 +112,10 @@ class ControlCase(ABC):
             raise InputError(
                 f"There is no control {unknown[0]!r}; {type(self).__name__} has {', '.join(map(repr, self.shapes))}."
             )
-        return [_control(name, shape, dict(settings.get(name) or {})) for name, shape in self.shapes.items()]
+        start = self.uncontrolled
+        return [
+            _control(name, shape, {"initial": start[name], **(settings.get(name) or {})}) for name, shape in self.shapes.items()
+        ]
 
     def require(self, model: str) -> None:
         """Refuse a model that the case has not.
@@ -85,7 +130,7 @@ class ControlCase(ABC):
 def _control(name: str, shape: tuple[int, ...], settings: dict[str, Any]) -> Control:
     if unknown := set(settings) - {"initial", "low", "high", "scale"}:
         raise InputError(f"Control {name!r} has initial, low, high and scale, but no {', '.join(sorted(unknown))}.")
-    initial = settings.pop("initial", 0.0)
+    initial = settings.pop("initial")
     try:
         start = np.broadcast_to(np.asarray(initial, dtype=np.float64), shape)
     except ValueError as error:

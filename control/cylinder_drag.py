@@ -9,10 +9,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import Discretization
-from ..operators import Operator
 from ..solvers import ControlledCylinderFlow
 from ..solvers.force_history import ForceHistory
-from .case import ControlCase, Curves, Panels, Values
+from .case import ControlCase, Curves, Panels, TrainedOperator, Values
 from .controls import Control
 from .functional import ReducedFunctional
 from .solver_functional import SolverFunctional
@@ -46,18 +45,13 @@ class CylinderDrag(ControlCase):
         self._predict: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
         self._runs: dict[bytes, tuple[ForceHistory, np.ndarray]] = {}
 
-    def use_operator(self, operator: Operator, base: dict[str, Tensor], disc: Discretization) -> None:
-        """Take this operator as the model "operator".
-
-        Args:
-            operator: in float64.
-            base: the mean flow without control, the inputs of the operator but ``g``, ``(1, dofs)`` each.
-            disc: the discretization, in float64.
-
-        Raises:
-            FingerprintError: it belongs to another mesh than the problem.
-        """
+    def use_operator(self, trained: TrainedOperator) -> None:
+        """An operator from the velocity of the surface and the mean flow without control to the mean flow with it."""
+        trained.require(*self.problem.inputs, *self.problem.outputs)
+        disc, operator = trained.spaces, trained.operator
+        assert isinstance(disc, Discretization)  # its data have fields of a cylinder
         self.problem.export().require_fingerprint(disc.fingerprint, "The operator")
+        base = {name: values for name, values in trained.sample.items() if name.endswith("_base")}
         fields = {name: torch.from_numpy(values) for name, values in self._fields.items()}
         drag, lift = disc.form("drag"), disc.form("lift")
 

@@ -1,5 +1,7 @@
 """The inverse problem of Darcy flow: a permeability from pressures at a few points, with noise."""
 
+from collections.abc import Callable
+from copy import copy
 from math import pi
 
 import numpy as np
@@ -8,8 +10,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import Grid
-from ..solvers.grid import Darcy, NeumannField
-from .case import ControlCase, Panels, Values
+from ..solvers.grid import Darcy
+from ..solvers.grid.problems import LogNormal
+from .case import ControlCase, Panels, TrainedOperator, Values
 from .controls import Control
 from .functional import ReducedFunctional
 from .torch_functional import TorchFunctional
@@ -18,14 +21,18 @@ from .torch_functional import TorchFunctional
 class DarcyObservations:
     """From modes of the log-permeability to pressures at ``sensors`` × ``sensors`` points of the unit square.
 
-    −div(a grad u) = 1, u = 0 at the boundary; log a = Σ_k √λ_k ξ_k φ_k, ξ_k ~ N(0, 1), with the largest λ_k of the prior (Karhunen-Loève).
+    −div(a grad u) = 1, u = 0 at the boundary; log a = Σ_k √λ_k ξ_k φ_k, ξ_k ~ N(0, 1), with the largest λ_k of the prior
+    (Karhunen-Loève). The prior is :class:`~thalweg.solvers.grid.problems.LogNormal`.
 
     Attributes:
-        field: the prior with all its modes.
+        field: log a with all its modes.
+        pressure: from a to u, ``(batch, 1, x, y)`` both: the solver, or what takes its place.
     """
 
+    pressure: Callable[[Tensor], Tensor]
+
     def __init__(self, cells: int, modes: int, sensors: int):
-        self.field, self.darcy = NeumannField((cells, cells), alpha=2.0, tau=3.0, sigma=12.0), Darcy((cells + 1, cells + 1))
+        self.field, self.pressure = LogNormal().logarithm(cells + 1), Darcy((cells + 1, cells + 1)).solve
         variances, order = self.field.eigenvalues.flatten().sort(descending=True)
         k, x = [m.flatten()[order[:modes]] for m in self.field.modes], torch.linspace(0, 1, cells + 1, dtype=torch.float64)
         cosines = [torch.where(n > 0, 2**0.5, 1.0)[:, None] * (pi * n[:, None] * x).cos() for n in k]
@@ -39,7 +46,7 @@ class DarcyObservations:
 
     def observe(self, log_a: Tensor) -> Tensor:
         """Pressures at the sensors, ``(batch, sensors²)``."""
-        return self.darcy.solve(log_a.exp())[:, 0][:, *self.sensors].flatten(1)
+        return self.pressure(log_a.exp())[:, 0][:, *self.sensors].flatten(1)
 
     def posterior(self, y: Tensor, noise: float, controls: list[Control]) -> TorchFunctional:
         """−log of the posterior's density of the control "xi" given observations y with this noise, but for a constant."""
@@ -54,7 +61,8 @@ class DarcyObservations:
 class DarcyPermeability(ControlCase):
     """The maximum a posteriori of the modes "xi" of a log-permeability, from pressures of :class:`DarcyObservations` with noise.
 
-    The truth has all the modes of a grid twice as fine, where the observations are made. No control is the prior's mean.
+    The truth has all the modes of a grid twice as fine, where the observations are made. No control is the prior's mean. An operator takes
+    the solver's place if it maps ``a`` to ``u`` on the same grid.
 
     Args:
         cells: of the grid, along each side.
@@ -64,12 +72,12 @@ class DarcyPermeability(ControlCase):
         truth: number of the random truth.
     """
 
-    models = ("torch",)
+    models = ("torch", "operator")
 
     def __init__(self, cells: int = 32, modes: int = 40, sensors: int = 7, noise: float = 1e-3, truth: int = 0):
         if min(modes, sensors) < 1 or modes > cells**2 or sensors >= cells or noise <= 0:
             raise InputError(f"No inverse problem has cells={cells}, modes={modes}, sensors={sensors} and noise={noise}.")
-        self.observations, self.noise = DarcyObservations(cells, modes, sensors), noise
+        self._observations, self.noise = {"torch": DarcyObservations(cells, modes, sensors)}, noise
         self.shapes = {"xi": (modes,)}
         fine = DarcyObservations(2 * cells, modes, sensors)
         log_a = fine.field.sample(seed=truth, samples=range(1), dtype=torch.float64)
@@ -77,15 +85,27 @@ class DarcyPermeability(ControlCase):
         self._y = y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(truth), dtype=y.dtype)
         self._grid, self._truth = Grid((cells + 1, cells + 1)), log_a[0, :, ::2, ::2]
 
+    def use_operator(self, trained: TrainedOperator) -> None:
+        """An operator from ``a`` to ``u``, trained on log-normal coefficients of the prior."""
+        trained.require("a", "u")
+        if trained.where["a"] != self._grid or trained.where["u"] != self._grid:
+            raise InputError(
+                f"The case lives on {self._grid.shape} points of the unit square, the operator's coefficient and pressure on "
+                f"{trained.where['a']} and {trained.where['u']}. Set case.cells, or train on that grid."
+            )
+        observations = copy(self._observations["torch"])
+        observations.pressure = lambda a: trained.operator({"a": a})["u"]
+        self._observations["operator"] = observations
+
     def functional(self, model: str, controls: list[Control] | None = None) -> ReducedFunctional:
-        self.require(model)
-        return self.observations.posterior(self._y, self.noise, self.controls() if controls is None else controls)
+        return self._by(model).posterior(self._y, self.noise, self.controls() if controls is None else controls)
 
     def quantities(self, values: Values, model: str) -> dict[str, float]:
         log_a = self._log_a(values)
-        misfit = (self.observations.observe(log_a[None])[0] - self._y).square().mean().sqrt() / self.noise
+        with torch.no_grad():
+            misfit = (self._by(model).observe(log_a[None])[0] - self._y).square().mean().sqrt() / self.noise
         error = self._grid.norm(log_a[None] - self._truth[None], "L2") / self._grid.norm(self._truth[None], "L2")
-        objective = self.functional(self.models[0])(values)
+        objective = self.functional(model)(values)
         return {"objective": objective, "misfit by noise": misfit.item(), "error of log a": error.item()}
 
     def panels(self, values: Values) -> Panels:
@@ -93,5 +113,11 @@ class DarcyPermeability(ControlCase):
         shown = {"reference log a": self._truth, "prediction log a": log_a, "error of log a": log_a - self._truth}
         return {title: (self._grid, field) for title, field in shown.items()}
 
+    def _by(self, model: str) -> DarcyObservations:
+        self.require(model)
+        if model not in self._observations:
+            raise InputError("There is no operator to compute the pressure by; give the folder of a training run by run=...")
+        return self._observations[model]
+
     def _log_a(self, values: Values) -> Tensor:
-        return self.observations.log_a(torch.from_numpy(np.asarray(values["xi"]))[None])[0]
+        return self._observations["torch"].log_a(torch.from_numpy(np.asarray(values["xi"]))[None])[0]

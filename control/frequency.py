@@ -23,6 +23,11 @@ def expected_frequency(signal: Tensor, interval: float, width: float = 0.15) -> 
 
     Raises:
         InputError: fewer than 8 values, an interval or a width that is not positive.
+
+    Example:
+        >>> t = 0.05 * torch.arange(200, dtype=torch.float64)
+        >>> expected_frequency(torch.cos(2 * torch.pi * 1.7 * t), 0.05)
+        tensor(1.7000, dtype=torch.float64)
     """
     f, power = power_spectrum(signal, interval, width)
     return (f * power).sum(-1)

@@ -72,6 +72,13 @@ def minimize(
         DivergedError: the model has no solution for the controls at the start.
         FileError: there is nothing to resume, or ``folder`` cannot be written.
         InputError: a tolerance is negative.
+
+    Example:
+        >>> from thalweg.control import Control, TorchFunctional
+        >>> m = Control("m", [0.0, 0.0], low=[-1.0, 0.0])
+        >>> functional = TorchFunctional(lambda c: (c["m"] - torch.tensor([1.0, -2.0])).square().sum(), [m], torch.float64)
+        >>> minimize(functional).controls["m"].round(6) + 0.0
+        array([1., 0.])
     """
     if min(tolerance, absolute_tolerance) < 0:
         raise InputError(f"Tolerances cannot be negative; got {tolerance:g} and, absolute, {absolute_tolerance:g}.")

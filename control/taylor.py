@@ -25,6 +25,12 @@ def taylor_test(
 
     Returns:
         The rate between each two steps.
+
+    Example:
+        >>> from thalweg.control import Control, TorchFunctional
+        >>> functional = TorchFunctional(lambda c: c["m"].sin().sum(), [Control("m", 0.5)], torch.float64)
+        >>> taylor_test(functional, {"m": np.array(0.5)}, {"m": np.array(1.0)}).round(1)
+        array([2., 2., 2.])
     """
     J, gradient = functional.value_and_gradient(values)
     slope = sum(float(np.vdot(gradient[name], direction[name])) for name in values)

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from thalweg import control
 from thalweg.commands import generate, train
+from thalweg.commands.control import trained_operator
 from thalweg.commands.run import Run
 from thalweg.configuration import build
 from thalweg.visualization import plot_comparison, plot_over_time
@@ -35,13 +35,6 @@ def prepare(folder: Path, overrides: list[str]) -> tuple[Run, dict[str, float]]:
     return Run(str(folder / "run"), "cpu"), {"data": generated - start, "training": time.monotonic() - generated}
 
 
-def with_operator(case: control.CylinderDrag, run: Run) -> control.CylinderDrag:
-    disc = run.discretization(torch.float64)
-    base = {name: values.double() for name, values in run.sample(0, disc).items() if name.endswith("_base")}
-    case.use_operator(run.operator(disc).double().eval().requires_grad_(False), base, disc)
-    return case
-
-
 def main(folder: str = "outputs/cylinder_drag", overrides: tuple[str, ...] = (), iterations: int = 8, late: float = 2.0) -> dict:
     """Return drag coefficients, seconds, and the lowest rates of the Taylor tests for each actuator."""
     run, seconds = prepare(Path(folder), list(overrides))
@@ -49,7 +42,8 @@ def main(folder: str = "outputs/cylinder_drag", overrides: tuple[str, ...] = (),
     print(", ".join(f"{name} {took:.0f} s" for name, took in seconds.items()))
     result: dict = {"seconds": seconds}
     for actuator, start in STARTS.items():
-        case = with_operator(control.CylinderDrag(problem, [actuator], late=late), run)
+        case = control.CylinderDrag(problem, [actuator], late=late)
+        case.use_operator(trained_operator(run))
         paths = {}
         for model in ("operator", "firedrake"):
             functional = case.functional(model, case.controls({actuator: start}))

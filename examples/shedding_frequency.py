@@ -20,7 +20,6 @@ from torch import Tensor
 
 from thalweg import control
 from thalweg.configuration import build
-from thalweg.fem import Grid
 from thalweg.operators import load_operator
 from thalweg.training import Checkpoints
 from thalweg.visualization.figure import save
@@ -31,13 +30,6 @@ STYLES = {
     "controlled, surrogate": {"color": "#d95f02"},
     "controlled, reference": {"color": "#222222", "linestyle": "--"},
 }
-
-
-def vorticity(psi: Tensor, grid: Grid) -> Tensor:
-    """−Δψ by differences of neighbours ``(x, y)``, zero on the sides."""
-    (hx, hy), inside = grid.spacings, psi[1:-1, 1:-1]
-    w = (2 * inside - psi[2:, 1:-1] - psi[:-2, 1:-1]) / hx**2 + (2 * inside - psi[1:-1, 2:] - psi[1:-1, :-2]) / hy**2
-    return torch.nn.functional.pad(w, (1, 1, 1, 1))
 
 
 def draw(wake: control.Shedding, flows: dict[str, Tensor], target: float, path: Path) -> None:
@@ -53,10 +45,11 @@ def draw(wake: control.Shedding, flows: dict[str, Tensor], target: float, path: 
     over_time.set(xlabel="time", ylabel="transverse velocity at the probe")
     spectra.set(xlabel="frequency", ylabel="share of the power", xlim=(0, 2 * target))
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    grid = Grid(tuple(flows[name][-1].shape), wake.problem.grid.lengths)
     for ax, name in zip(pictures, list(STYLES)[1:], strict=True):
-        w = vorticity(flows[name][-1], grid)
-        figure.colorbar(plot_grid_field(ax, grid, w[None], limits=(-20, 20), colours="RdBu_r"), ax=ax, shrink=0.8, extend="both")
+        w = wake.vorticity(flows[name][-1])
+        figure.colorbar(
+            plot_grid_field(ax, wake.grid, w[None], limits=(-20, 20), colours="RdBu_r"), ax=ax, shrink=0.8, extend="both"
+        )
         ax.set_title(f"vorticity at the end, {name}", fontsize=10)
     save(figure, path)
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from test_configurations import CONF, EXPERIMENTS, GROUPS
 from thalweg import control
 from thalweg.commands import control as command
+from thalweg.commands import generate, train
 from thalweg.errors import FileError, InputError
 
 
@@ -20,7 +21,12 @@ def configured(experiment: str, folder: Path, *overrides: str) -> DictConfig:
 
 
 def test_every_experiment_of_control_makes_its_case_and_its_controls(tmp_path: Path):
-    small = {"stokes_lid": ["case.cells=2"], "darcy_permeability": ["case.cells=8", "case.modes=4", "case.sensors=2"]}
+    small = {
+        "stokes_lid": ["case.cells=2"],
+        "darcy_permeability": ["case.cells=8", "case.modes=4", "case.sensors=2"],
+        "shedding_frequency": ["case.problem.cells=[24,12]", "case.problem.start=0.1", "case.problem.disc=[0.5,0.5,0.17]"],
+        "smoke_target": ["case.cells=6"],
+    }
     cylinder = ["case.problem.refinements=0"]
     assert not set(GROUPS["control"]) & set(EXPERIMENTS)  # one name chooses one file
     for experiment in GROUPS["control"]:
@@ -56,13 +62,40 @@ def test_the_gradient_of_the_permeability_passes_the_taylor_test():
     assert control.taylor_test(case.functional("torch"), at, along).min() > 1.95
 
 
+def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
+    sizes = ["problem.nodes=17", "data.split={train: 96, valid: 8, test: 8}", f"data.folder={tmp_path / 'data'}", "device=cpu"]
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        made, trained = (compose(verb, ["experiment=mgno_permeability", *sizes]) for verb in ("generate", "train"))
+    generate.run(made)
+    trained.folder, trained.training.loop.epochs = str(tmp_path / "run"), 6
+    train.run(trained)
+    case = ["case.cells=16", "case.modes=12", "case.sensors=4", "model=operator", f"run={tmp_path / 'run'}"]
+    result = command.run(configured("darcy_permeability", tmp_path / "found", *case, "optimizer.iterations=100"))
+    assert result["converged"]
+    uncontrolled, surrogate, reference = (result[row] for row in ("uncontrolled", "surrogate", "reference"))
+    assert reference["objective"] < 0.2 * uncontrolled["objective"]
+    assert reference["error of log a"] < 0.8 < uncontrolled["error of log a"]
+    assert surrogate["objective"] == pytest.approx(reference["objective"], rel=0.2)
+    with pytest.raises(InputError, match=r"lives on \(9, 9\) points.*on Grid\(shape=\(17, 17\)"):
+        command.run(configured("darcy_permeability", tmp_path / "other", *case, "case.cells=8", "case.sensors=2"))
+    with pytest.raises(InputError, match=r"is of .*GridDarcy, the case of .*ControlledCylinderFlow"):
+        command.run(configured("cylinder_jets", tmp_path / "other", *case[3:]))
+
+
+def test_a_case_needs_its_operator():
+    with pytest.raises(InputError, match="no operator to compute the pressure"):
+        control.DarcyPermeability(cells=8, modes=6, sensors=3).quantities({"xi": np.zeros(6)}, "operator")
+    with pytest.raises(InputError, match="SmokeTarget cannot be computed by model='operator'; choose torch"):
+        control.SmokeTarget(cells=8).require("operator")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["model=magic"], "no model 'magic'; choose firedrake, torch, operator"),
         (["model=operator"], "needs the folder of a training run"),
         (["run=outputs/quickstart"], "the other models take none"),
-        (["model=firedrake"], "choose torch"),
+        (["model=firedrake"], "choose torch or operator"),
         (["+controls.eta.initial=1"], "no control 'eta'; DarcyPermeability has 'xi'"),
         (["+controls.xi.start=1"], "initial, low, high and scale, but no start"),
         (["controls.xi.initial=[1,2]"], r"shape \(6,\); its initial value of shape \(2,\)"),

@@ -15,7 +15,7 @@ from .panel import Values, Where, draw, drawn_range, extent, is_vector
 
 Panel = tuple[Where, Values]
 
-_COMPARED = ("reference", "prediction")
+_COMPARED = ("reference", "prediction", "uncontrolled", "controlled")
 _WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
@@ -23,28 +23,42 @@ _FIELD, _ERROR, _SIGNED_ERROR = "viridis", "magma_r", "RdBu_r"
 
 
 def plot_comparison(
-    space: Where, fields: Mapping[str, Values | Panel], path: str | os.PathLike, *, columns: int = 5, title: str = ""
+    space: Where,
+    fields: Mapping[str, Values | Panel],
+    path: str | os.PathLike,
+    *,
+    columns: int = 5,
+    title: str = "",
+    one_scale: bool = False,
 ) -> None:
     """Draw fields side by side to a PNG file, one panel each, entitled with its name.
 
-    Names carry meaning. "reference u" and "prediction u" share a colour scale, and so does a bare "prediction" with the first
-    reference. A name with "error" in it has a scale symmetric about zero if the error has both signs, from zero otherwise. A name
-    with "boundary" in it is drawn along the boundary only.
+    Names carry meaning. "reference u" and "prediction u" share a colour scale, "uncontrolled u" and "controlled u" do, and a bare
+    "prediction" does with the first reference. A name with "error" in it has a scale symmetric about zero if the error has both signs,
+    from zero otherwise. A name with "boundary" in it is drawn along the boundary only.
 
     Args:
         space: a finite-element space or a grid.
         fields: one field ``(num_dofs,)`` or ``(channel, x, y)`` a panel, or a pair of another space or grid and a field of that.
         columns: panels in a row, at most.
+        one_scale: whether all panels share one scale, whatever their names.
 
     Raises:
         InputError: there are no fields, or as for :func:`plot_field`.
         FileError: the file cannot be written.
+
+    Example:
+        >>> from thalweg.fem import Grid
+        >>> grid = Grid((65, 65))
+        >>> x, y = grid.coordinates().numpy()
+        >>> u = np.sin(3 * x) * y
+        >>> plot_comparison(grid, {"reference u": u[None], "prediction u": u[None] + 0.1, "error of u": u[None] * 0 + 0.1}, "u.png")
     """
     if not fields:
         raise InputError("There are no fields to compare; pass at least one.")
     panels = {name: field if isinstance(field, tuple) else (space, field) for name, field in fields.items()}
     figure, axes = arrange(panels, columns, title)
-    scales = {name: common_scale(name, panels) for name in panels}
+    scales = {name: _scale(name, panels.values()) if one_scale else common_scale(name, panels) for name in panels}
     for ax, (name, (where, u)) in zip(axes, panels.items(), strict=True):
         limits, colours = scales[name]
         drawn = draw(ax, where, u, None if "boundary" in name else limits, colours, boundary="boundary" in name)
@@ -77,7 +91,7 @@ def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple
 
 
 def common_scale(name: str, panels: Mapping[str, Panel]) -> tuple[tuple[float, float], str]:
-    """Limits and colours of a panel, shared by reference and prediction of one field."""
+    """Limits and colours of a panel, shared by those that are compared of one field."""
     symbols = {other: _symbol(other, panels) for other in panels}
     alike = [panels[other] for other in panels if _is_compared(name) and symbols[other] == symbols[name]]
     return _scale(name, alike or [panels[name]])

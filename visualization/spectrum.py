@@ -15,6 +15,13 @@ def energy_spectrum(grid: Grid, u: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         InputError: an axis of the grid is not periodic.
+
+    Example:
+        >>> grid = Grid((32, 32), periodic=(True, True))
+        >>> x, y = grid.coordinates(torch.float64)
+        >>> k, energy = energy_spectrum(grid, torch.sin(2 * torch.pi * 3 * x)[None])
+        >>> energy[3], energy.sum()  # ½⟨sin²⟩
+        (tensor(0.2500, dtype=torch.float64), tensor(0.2500, dtype=torch.float64))
     """
     if not all(grid.periodic):
         raise InputError(f"A spectrum needs a grid that is periodic along each axis; this one is periodic: {grid.periodic}.")

@@ -51,6 +51,25 @@ class MultiscaleTrigonometric:
         return multiscale_trigonometric(nodes, seed, samples, scales=self.scales, dtype=dtype, device=device)
 
 
+@dataclass(frozen=True)
+class LogNormal:
+    """exp of a Gaussian field with covariance σ²(−Δ + τ²)^{−α}, zero slope at the boundary and mean zero.
+
+    The defaults have values from a tenth to ten, and correlate over a third of the side.
+    """
+
+    alpha: float = 2.0
+    tau: float = 3.0
+    sigma: float = 12.0
+
+    def logarithm(self, nodes: int) -> NeumannField:
+        """The Gaussian field on a grid of so many nodes along each axis."""
+        return NeumannField((nodes - 1, nodes - 1), alpha=self.alpha, tau=self.tau, sigma=self.sigma)
+
+    def __call__(self, nodes: int, seed: int, samples: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> Tensor:
+        return self.logarithm(nodes).sample(seed, samples, dtype=torch.float64, device=device).exp().to(dtype)
+
+
 class GridDarcy(GridProblem):
     """−div(a grad u) = 1 in the unit square, u = 0 on its boundary, for a random coefficient a.
 
@@ -59,7 +78,7 @@ class GridDarcy(GridProblem):
     node is not among those kept, the stored grid ends before the boundary.
 
     Args:
-        coefficient: :class:`TwoPhase` or :class:`MultiscaleTrigonometric`, or a function like them.
+        coefficient: :class:`TwoPhase`, :class:`LogNormal` or :class:`MultiscaleTrigonometric`, or a function like them.
         nodes: of the solver along each axis, boundary included.
         every: distance of the stored nodes, in nodes.
         tolerance: of the solver's relative residual.
