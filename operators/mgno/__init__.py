@@ -5,5 +5,6 @@ from .diffusion import DiffusionProcessor
 from .grid_operator import MgNO
 from .processor import MgNOProcessor
 from .published import PublishedMgNO
+from .reaction import Reaction, time_harmonic
 
-__all__ = ["Architecture", "DiffusionProcessor", "MgNO", "MgNOProcessor", "PublishedMgNO"]
+__all__ = ["Architecture", "DiffusionProcessor", "MgNO", "MgNOProcessor", "PublishedMgNO", "Reaction", "time_harmonic"]

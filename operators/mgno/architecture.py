@@ -16,7 +16,7 @@ class Architecture:
         iterates: channels that cycles act on, layer after layer, as an iterative solver does.
         layers: how many, each with one cycle.
         operator: stencils of which A, on each level, is a learned combination: "mass", "stiffness", "dx", "dxdx", ..., or "coefficient",
-            the operator −∇·(a∇) of the sample's own coefficient.
+            the operator −∇·(a∇), or −∇·(a∇) + b, of the sample's own coefficients.
         smoother: of which S is a learned combination: "jacobi", the inverse diagonal, or it followed by one of the stencils.
         source: stencils by which features become the right-hand side of a cycle.
         mixing: of iterates within a cycle, by "full" matrices, or "diagonal", so that they interact through the features only.
@@ -33,6 +33,8 @@ class Architecture:
         shared: one set of weights for all levels but the coarsest, with scales of their own.
         transfer_mixing: learned mixings of channels in restriction and prolongation.
         coefficient: how coarse levels get −∇·(a∇), by "galerkin" products or "rediscretized"; None without a coefficient.
+        reaction: whether the sample's operator has the term b u. Its mass matrix is lumped by a learned share on each level, at first so
+            that waves have the length on coarse levels that they have on the finest.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
         closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear; 0 for constants.
@@ -58,6 +60,7 @@ class Architecture:
     shared: bool = False
     transfer_mixing: bool = True
     coefficient: Coarsening | None = None
+    reaction: bool = False
     mean: Mean = "arithmetic"
     closure: int = 0
     bias_cells: int = 4
@@ -92,6 +95,11 @@ class Architecture:
             raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
         if self.closure and (self.coefficient, self.mean) == ("rediscretized", "harmonic"):
             raise InputError('The tensors of a closure have no harmonic mean over cells; coarsen their operator by "galerkin".')
+        if self.reaction and (self.coefficient, self.mean) != ("rediscretized", "arithmetic"):
+            raise InputError(
+                'With a reaction, coarse levels get their operator by coefficient="rediscretized" and mean="arithmetic"; got '
+                f"{self.coefficient!r} and {self.mean!r}."
+            )
         if not self.operator or not self.smoother or not self.source:
             raise InputError("An MgNO needs at least one stencil in its operator, its smoother and its source.")
 
@@ -111,4 +119,5 @@ class Architecture:
         if self.closure:
             axes = "xyz"[:dim]
             used += tuple(f"d{axis}" for axis in axes) + tuple(f"d{a}d{b}" for a in axes for b in axes)
+        used += ("lumped",) if self.reaction else ()
         return tuple(dict.fromkeys(["mass", "stiffness", *(name for name in used if name not in ("jacobi", "coefficient"))]))

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from ...fem import SparseMatrix
 from .elements import AXES, Elements
 
+#: Bound of |log t_i|, so that large inputs make no entry overflow; no unresolved coefficient of moderate contrast comes near it.
+MAX_LOGARITHM = 3.0
+
 
 class CellFeatures(nn.Module):
     """Mean and slopes of features, and of their local averages, in each cell: ``(nodes, batch, c) -> (cells, batch, 2 (1 + dim) c)``.
@@ -37,7 +40,7 @@ class CellFeatures(nn.Module):
 class Closure(nn.Module):
     """Symmetric tensors T on the cells, by which the coefficient is multiplied, from a network of one hidden layer of the inputs nearby.
 
-    ``forward(v (nodes, batch, in_channels), features) -> (cells, batch, entries)``, the diagonal t_i = exp(s_i) first, then
+    ``forward(v (nodes, batch, in_channels), features) -> (cells, batch, entries)``, the diagonal t_i = exp(s_i) first, |s_i| < 3, then
     t_ij = tanh(s_ij) √(t_i t_j) / (dim − 1). Untrained T is the identity; it is positive definite whatever the weights are, so that the
     operator stays symmetric and elliptic. A coefficient that jumps within a cell acts on averages as a tensor does.
     """
@@ -53,8 +56,8 @@ class Closure(nn.Module):
 
     def forward(self, v: Tensor, features: CellFeatures) -> Tensor:
         s = self.out(nn.functional.gelu(self.hidden(features(v))))
+        root = (MAX_LOGARITHM / 2 * torch.tanh(s[..., : self.dim] / MAX_LOGARITHM)).exp()
         mixed = [
-            torch.tanh(s[..., self.dim + k]) * ((s[..., i] + s[..., j]) / 2).exp() / (self.dim - 1)
-            for k, (i, j) in enumerate(self.pairs)
+            torch.tanh(s[..., self.dim + k]) * root[..., i] * root[..., j] / (self.dim - 1) for k, (i, j) in enumerate(self.pairs)
         ]
-        return torch.cat([s[..., : self.dim].exp(), *(t[..., None] for t in mixed)], dim=-1)
+        return torch.cat([root.square(), *(t[..., None] for t in mixed)], dim=-1)

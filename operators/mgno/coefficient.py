@@ -1,4 +1,4 @@
-"""The operator −∇·(a∇) of every sample's own coefficient, on every level of a hierarchy: one sparsity pattern, values linear in a."""
+"""The operator −∇·(a∇) + b of every sample's own coefficients, on every level: one sparsity pattern, values linear in a and b."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -28,6 +28,7 @@ class CoefficientStencils(nn.Module):
         parents: for "rediscretized", matrices from the values of cells to the means over each cell of the next level.
         mean: of the nodes of a cell, and of the cells of a coarser one.
         tensor: whether the coefficient is a symmetric tensor on each cell.
+        reaction: whether there is a term b u, with b constant in each cell as a is.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class CoefficientStencils(nn.Module):
         parents: Sequence[scipy.sparse.csr_matrix] = (),
         mean: Mean = "arithmetic",
         tensor: bool = False,
+        reaction: bool = False,
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
@@ -48,6 +50,8 @@ class CoefficientStencils(nn.Module):
             )
         self.harmonic, self.galerkin = mean == "harmonic", coarsening == "galerkin"
         names = tensor_stencils(levels[0].points.shape[1]) if tensor else [("stiffness",)]
+        self.entries, self.reaction = len(names), reaction
+        names += [("mass",), ("lumped",)] if reaction else []
         cells, k = levels[0].cell_nodes.shape
         shares = (np.full(cells * k, 1 / k), (np.repeat(np.arange(cells), k), levels[0].cell_nodes.ravel()))
         self.to_cells = SparseMatrix(scipy.sparse.csr_matrix(shares, shape=(cells, levels[0].num_nodes)), dtype)
@@ -61,23 +65,39 @@ class CoefficientStencils(nn.Module):
         each = [scipy.sparse.block_diag([C] * len(names)) for C in parents]
         self.parents = nn.ModuleList(SparseMatrix(C, dtype) for C in each)
 
-    def forward(self, a: Tensor, factors: Tensor | None = None) -> list[SampleMatrices]:
-        """The operator of every level, fine to coarse; ``factors`` (cells, batch, entries of the tensor) multiply the coefficient."""
+    def forward(
+        self, a: Tensor, factors: Tensor | None = None, b: Tensor | None = None, lumping: Tensor | None = None
+    ) -> list[SampleMatrices]:
+        """The operator of every level, fine to coarse.
+
+        Args:
+            a: ``(nodes, batch)``.
+            factors: ``(cells, batch, entries)`` of a tensor by which a is multiplied.
+            b: of the reaction, ``(nodes, batch)``.
+            lumping: for each level, the share q of the lumped mass matrix in the reaction's, (1 − q) M + q L.
+        """
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
         if factors is not None:
             cells = (cells[..., None] * factors).permute(2, 0, 1).flatten(0, 1)
-        return self.of_cells(cells)
+        if b is not None:
+            cells = torch.cat([cells, self.to_cells.on_nodes(b).repeat(2, 1)])
+        return self.of_cells(cells, lumping)
 
-    def of_cells(self, cells: Tensor) -> list[SampleMatrices]:
-        """The same for coefficients that are given in the cells, ``(cells, batch)``; of tensors, one entry after the other."""
+    def of_cells(self, cells: Tensor, lumping: Tensor | None = None) -> list[SampleMatrices]:
+        """The same for coefficients that are given in the cells, ``(cells, batch)``; of tensors, one entry after the other; b twice."""
         operators, values = [], cells
         for l, (pattern, map_) in enumerate(zip(self.patterns, self.maps, strict=True)):
             if l and not self.galerkin:
                 mean = cast(SparseMatrix, self.parents[l - 1])
                 cells = 1 / mean.on_nodes(1 / cells) if self.harmonic else mean.on_nodes(cells)
-            values = cast(SparseMatrix, map_).on_nodes(values if l and self.galerkin else cells)
-            operators.append(SampleMatrices(cast(Pattern, pattern), values))
+            own = cells if lumping is None else self._lumped(cells, lumping[l])
+            values = cast(SparseMatrix, map_).on_nodes(values if l and self.galerkin else own)
+            operators.append(SampleMatrices(cast(Pattern, pattern), values, annihilates_constants=not self.reaction))
         return operators
+
+    def _lumped(self, cells: Tensor, share: Tensor) -> Tensor:
+        *a, consistent, lumped = cells.unflatten(0, (self.entries + 2, -1)).unbind()
+        return torch.cat([*a, (1 - share) * consistent, share * lumped])
 
 
 def _assembly(

@@ -14,6 +14,10 @@ from .sample_matrices import SampleMatrices
 #: Damping of Jacobi smoothing for Q1 and P1 elements, with which an untrained cycle starts.
 JACOBI_DAMPING = 0.8
 
+#: p and q of S = p D⁻¹ + q D⁻¹ A D⁻¹, with which it starts where smoothers have the stencil of its operator: 1 − S A is the Chebyshev
+#: polynomial of degree two that is at most 1/17 on [3/4, 3/2], where D⁻¹A of Q1 elements has its oscillating functions.
+CHEBYSHEV = (32 / 17, -128 / 153)
+
 Kind = Literal["V", "W", "F", "full"]
 
 
@@ -30,10 +34,18 @@ class LevelWeights(nn.Module):
         one = torch.eye(channels) if full else torch.ones(channels)
         learned = [name for name in architecture.operator if full or name != architecture.principal]
         self.A = nn.ParameterDict({name: one * (name == architecture.principal) for name in learned})
-        smoother = torch.stack([one * (name == architecture.smoother[0]) for name in architecture.smoother])
-        self.S = nn.Parameter(JACOBI_DAMPING * torch.stack([smoother] * steps))
+        smoother = torch.stack([one * weight for weight in untrained_smoother(architecture)])
+        self.S = nn.Parameter(torch.stack([smoother] * steps))
         self.R = nn.Parameter(one.clone()) if architecture.transfer_mixing and full else None
         self.P = nn.Parameter(one.clone()) if architecture.transfer_mixing else None
+
+
+def untrained_smoother(architecture: Architecture) -> list[float]:
+    """The weight of each stencil of the smoother: damped Jacobi, or a polynomial of the operator where its stencil is among them."""
+    names, start = architecture.smoother, {architecture.smoother[0]: JACOBI_DAMPING}
+    if names[0] == "jacobi" and architecture.principal in ("stiffness", "coefficient") and architecture.principal in names:
+        start = {"jacobi": CHEBYSHEV[0], architecture.principal: CHEBYSHEV[1]}
+    return [start.get(name, 0.0) for name in names]
 
 
 class CoarsestWeights(nn.Module):
@@ -53,7 +65,8 @@ class Cycle(nn.Module):
     """u ↦ u + cycle(f − Au) between channels, functionals f and functions u ``(nodes, batch, iterates)``; u is zero if it is None.
 
     u ← u + S(f − Au) smooths, residuals are restricted by the transposed prolongation, corrections are interpolated. Untrained it is
-    the textbook cycle with damped Jacobi smoothing for the stiffness matrix, or the coefficient's operator, in every channel.
+    the textbook cycle for the stiffness matrix, or the coefficient's operator, in every channel, with damped Jacobi smoothing or, where
+    smoothers have that matrix's stencil, a Chebyshev polynomial of it.
     """
 
     def __init__(self, architecture: Architecture):

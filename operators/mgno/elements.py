@@ -1,7 +1,8 @@
 """Element matrices of Lagrange elements, on boxes of cells and on meshes: what every stencil is assembled from.
 
 A stencil basis has names. "mass" is ∫ φ_i φ_j, "stiffness" ∫ ∇φ_i · ∇φ_j, "dx" ∫ φ_i ∂_x φ_j, "dxdy" ∫ ∂_x φ_i ∂_y φ_j, and so on for
-"dy", "dz", "dxdx"... The names that :func:`stencil_names` gives for a box span all kernels of 3 points along each axis.
+"dy", "dz", "dxdx"... "lumped" is the diagonal matrix of the row sums of mass, "boundary" ∫ φ_i φ_j over the boundary of a grid. The names
+that :func:`stencil_names` gives for a box span all kernels of 3 points along each axis.
 """
 
 import re
@@ -52,10 +53,11 @@ def check_names(names: Iterable[str], dim: int) -> None:
     """
     axes = AXES[:dim]
     for name in names:
-        if name not in ("mass", "stiffness") and not re.fullmatch(f"d[{axes}](d[{axes}])?|tensor_[mdk]{{{dim}}}", name):
+        kinds = f"mass|lumped|boundary|stiffness|d[{axes}](d[{axes}])?|tensor_[mdk]{{{dim}}}"
+        if not re.fullmatch(kinds, name):
             raise InputError(
-                f"There is no stencil {name!r} in {dim} dimensions; there are mass, stiffness, derivatives such as dx or dxdx along the "
-                f"axes {', '.join(axes)}, and on grids products such as {stencil_names(dim)[1]}."
+                f"There is no stencil {name!r} in {dim} dimensions; there are mass, lumped, stiffness, derivatives such as dx or dxdx "
+                f"along the axes {', '.join(axes)}, and on grids boundary and products such as {stencil_names(dim)[1]}."
             )
 
 
@@ -81,21 +83,33 @@ def box_elements(axes: Sequence[np.ndarray], periodic: Sequence[bool], names: It
         h = np.diff(x)
         first = np.arange(len(h))
         nodes.append(np.stack([first, (first + 1) % (len(h) if wraps else len(h) + 1)], axis=1))
-        one.append(_interval(h))
+        one.append(_interval(h, wraps))
     names = list(names)
     check_names(names, len(axes))
     counts = [len(x) - wraps for x, wraps in zip(axes, periodic, strict=True)]
     cell_nodes = _flat_nodes(nodes, counts)
     matrices = {name: reduce(np.add, [_tensor(one, letters) for letters in _products(name, len(axes))]) for name in names}
+    matrices |= {name: _lumped(matrices[name]) for name in names if name == "lumped"}
     grid = np.meshgrid(*(x[:n] for x, n in zip(axes, counts, strict=True)), indexing="ij")
     return Elements(np.stack([x.ravel() for x in grid], axis=1), cell_nodes, matrices)
 
 
-def _interval(h: np.ndarray) -> dict[str, np.ndarray]:
-    """Mass, derivative and stiffness of linear elements on intervals of lengths h, each ``(cells, 2, 2)``; t is the transposed d."""
+def _lumped(mass: np.ndarray) -> np.ndarray:
+    """Diagonal matrices of the row sums."""
+    return mass.sum(2)[:, :, None] * np.eye(mass.shape[1])
+
+
+def _interval(h: np.ndarray, periodic: bool) -> dict[str, np.ndarray]:
+    """Mass, derivative and stiffness of linear elements on intervals of lengths h, each ``(cells, 2, 2)``; t is the transposed d.
+
+    b has a one at each end of the axis that is on the boundary.
+    """
     h = h[:, None, None]
     d = np.ones_like(h) * np.array([[-0.5, 0.5], [-0.5, 0.5]])
+    b = np.zeros((len(h), 2, 2))
+    b[0, 0, 0] = b[-1, 1, 1] = 0.0 if periodic else 1.0
     return {
+        "b": b,
         "m": h / 6 * np.array([[2.0, 1.0], [1.0, 2.0]]),
         "d": d,
         "t": d.transpose(0, 2, 1),
@@ -107,10 +121,11 @@ def _products(name: str, dim: int) -> list[str]:
     """The products of one-dimensional matrices whose sum a stencil is: ``"stiffness" -> ["km", "mk"]``."""
     if name.startswith("tensor_"):
         return [name.removeprefix("tensor_")]
-    if name == "mass":
+    if name in ("mass", "lumped"):
         return ["m" * dim]
-    if name == "stiffness":
-        return ["".join("k" if i == axis else "m" for i in range(dim)) for axis in range(dim)]
+    if name in ("stiffness", "boundary"):
+        letter = "k" if name == "stiffness" else "b"
+        return ["".join(letter if i == axis else "m" for i in range(dim)) for axis in range(dim)]
     letters = ["m"] * dim
     *test, trial = (AXES.index(axis) for axis in name.replace("d", ""))
     letters[trial] = "d"
@@ -150,9 +165,9 @@ def mesh_elements(space: Space, names: Iterable[str]) -> Elements:
     names, mesh = list(names), space.mesh
     if not space.element.is_nodal or space.element.value_shape or space.element.family not in ("Lagrange", "Q"):
         raise InputError(f"{space.name!r} ({space.element}) is not a scalar Lagrange space, which stencils are made for.")
-    if any(name.startswith("tensor_") for name in names):
+    if any(name.startswith("tensor_") or name == "boundary" for name in names):
         raise InputError(
-            "Stencils that are products along axes exist on grids only; on meshes use mass, stiffness, dx, dxdy, ..."
+            "Stencils that are products along axes, or on the boundary, exist on grids only; on meshes use mass, stiffness, dx, dxdy, ..."
         )
     check_names(names, mesh.dim)
     corners = corner_points(mesh)
@@ -199,8 +214,9 @@ def _reference_matrices(nodes: np.ndarray, cell_type: str, degree: int) -> np.nd
 
 def _mapped(name: str, reference: np.ndarray, volume: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Element matrices of every cell: the gradient of a basis function is J⁻ᵀ times that on the reference cell."""
-    if name == "mass":
-        return volume[:, None, None] * reference[0, 0]
+    if name in ("mass", "lumped"):
+        mass = volume[:, None, None] * reference[0, 0]
+        return _lumped(mass) if name == "lumped" else mass
     gradients = reference[1:, 1:]
     if name == "stiffness":
         return np.einsum("c,cad,cbd,abij->cij", volume, inverse, inverse, gradients)

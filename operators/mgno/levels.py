@@ -19,7 +19,7 @@ from .elements import Elements
 from .sample_matrices import regularized_inverse
 
 #: Most dofs of a level that is solved by a dense inverse.
-MAX_COARSEST = 1500
+MAX_COARSEST = 3000
 
 
 class Level(nn.Module):
@@ -105,7 +105,15 @@ class Levels(nn.Module):
         if architecture.coefficient is not None:
             means = [_cell_means(fine, coarse, p) for fine, coarse, p in zip(elements, elements[1:], parents, strict=False)]
             self.coefficient = CoefficientStencils(
-                elements, masked, free, architecture.coefficient, means, architecture.mean, architecture.closure > 0, dtype
+                elements,
+                masked,
+                free,
+                architecture.coefficient,
+                means,
+                architecture.mean,
+                tensor=architecture.closure > 0,
+                reaction=architecture.reaction,
+                dtype=dtype,
             )
         self.cell_features = CellFeatures(elements[0], dtype) if architecture.closure else None
 
@@ -146,7 +154,7 @@ def order(name: str) -> int:
     """The derivatives in a stencil."""
     if name.startswith("tensor_"):
         return sum("mdk".index(letter) for letter in name.removeprefix("tensor_"))
-    return {"mass": 0, "stiffness": 2}.get(name, name.count("d"))
+    return {"mass": 0, "lumped": 0, "boundary": 1, "stiffness": 2}.get(name, name.count("d"))
 
 
 def injection(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:

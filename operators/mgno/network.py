@@ -32,7 +32,8 @@ class Layer(nn.Module):
     """(v, u) ↦ (σ(L v + V u' + B), u') with iterates u' = W(f, u), a cycle for f = Σ_b K_b (v F_b) + M B' that starts from u.
 
     v are features ``(nodes, batch, in_features)``, u iterates ``(nodes, batch, iterates)`` or None for zero; K_b are the source's stencils,
-    M is the mass matrix, B and B' are bias functions, and L, V, F_b mix channels. The map before σ is linear and bounded in (v, u).
+    M is the mass matrix (and that of the boundary, where it is a source), B and B' are bias functions, and L, V, F_b mix channels. The map
+    before σ is linear and bounded in (v, u).
     """
 
     def __init__(self, in_features: int, architecture: Architecture, feeds: bool = True):
@@ -63,7 +64,7 @@ class Layer(nn.Module):
             if name == "coefficient":
                 part = cast(list[SampleMatrices], coefficient)[0].on_nodes(g)
             else:
-                part = levels[0].stencil(name).on_nodes(g + inner if name == "mass" else g)
+                part = levels[0].stencil(name).on_nodes(g + inner if name in ("mass", "boundary") else g)
             f = part if f is None else f + part
         return cast(Tensor, f)
 
@@ -81,14 +82,26 @@ class Network(nn.Module):
         self.sizes = [architecture.iterates, architecture.features] * len(widths)
         self.bias = Bias(sum(self.sizes[:-1]), architecture, dim, periodic_axes)
         self.closure = Closure(in_channels, architecture.closure, dim) if architecture.closure else None
+        # With these the phase errors of bilinear elements on a level and on the finest are equal, (kh)²/12.
+        shares = torch.tensor([(1 - 4.0**-l) / 2 for l in range(architecture.levels)])
+        self.lumping = nn.Parameter(shares) if architecture.reaction else None
         self.head = nn.Parameter(torch.randn(architecture.iterates, out_channels) / architecture.iterates**0.5)
 
-    def forward(self, v: Tensor, levels: Levels, a: Tensor | None = None) -> Tensor:
-        """``a`` is the coefficient ``(nodes, batch)``, for architectures that have one."""
+    def forward(self, v: Tensor, levels: Levels, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:
+        """``a`` and ``b`` are the coefficients of −∇·(a∇) + b, ``(nodes, batch)``, for architectures that have them."""
         factors = None if self.closure is None else self.closure(v, levels.cell_features)
-        coefficient = None if levels.coefficient is None else levels.coefficient(cast(Tensor, a), factors)
+        coefficient = None
+        if levels.coefficient is not None:
+            coefficient = levels.coefficient(cast(Tensor, a), factors, b, self._lumping(len(levels)))
         biases = [*self.bias(levels).split(self.sizes[:-1], dim=-1), v]
         u = None
         for i, layer in enumerate(self.layers):
             v, u = layer(v, u, levels, coefficient, (biases[2 * i], biases[2 * i + 1]))
         return cast(Tensor, u) @ self.head
+
+    def _lumping(self, num_levels: int) -> Tensor | None:
+        """The share of lumping for each level; levels beyond those of the weights are as the finest of them."""
+        if self.lumping is None:
+            return None
+        known = len(self.lumping)
+        return torch.stack([self.lumping[max(0, l + known - num_levels)] for l in range(num_levels)])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
@@ -23,7 +24,7 @@ class MgNOProcessor(nn.Module):
         architecture: see :class:`Architecture`.
         dirichlet: boundary tags where the cycles' corrections vanish on every level; a decoder sets the values there.
         coefficient: number of the input channel with the coefficient, positive at the nodes, for architectures that need one. Its scale
-            does not matter beside the weights.
+            does not matter beside the weights. Features get its logarithm.
 
     Raises:
         InputError: spaces or cells that stencils are not made for, an unknown tag, a coefficient that is missing or not needed.
@@ -44,6 +45,10 @@ class MgNOProcessor(nn.Module):
             raise InputError(
                 f"The channel {coefficient} and the architecture's coefficient={architecture.coefficient!r} must both be given or not."
             )
+        if architecture.reaction:
+            raise InputError(
+                "On meshes an MgNO has the operator −∇·(a∇) of its samples, without a reaction; use MgNO on a grid for it."
+            )
         if coefficient is not None and not 0 <= coefficient < in_channels:
             raise InputError(f"There is no input channel {coefficient} among {in_channels} to be the coefficient.")
         self.in_channels, self.out_channels, self.coefficient = in_channels, out_channels, coefficient
@@ -51,6 +56,8 @@ class MgNOProcessor(nn.Module):
         self.network = Network(in_channels, out_channels, architecture, hierarchy[0].mesh.dim)
 
     def forward(self, channels: Tensor) -> Tensor:
-        v = channels.permute(2, 0, 1).contiguous()
-        a = None if self.coefficient is None else v[..., self.coefficient]
+        v, a, c = channels.permute(2, 0, 1).contiguous(), None, self.coefficient
+        if c is not None:
+            a = v[..., c]
+            v = torch.cat([v[..., :c], a[..., None].log(), v[..., c + 1 :]], dim=-1)
         return self.network(v, self.levels, a).permute(1, 2, 0)

@@ -53,12 +53,17 @@ class Pattern(nn.Module):
 class SampleMatrices:
     """A symmetric matrix for each sample, applied to features ``(nodes, batch, channels)``.
 
+    Args:
+        pattern: of the nonzeros between free dofs.
+        values: ``(nonzeros, batch)``.
+        annihilates_constants: so that the matrices are singular unless a dof is fixed.
+
     Attributes:
-        inverse_diagonal: ``(nodes, batch, 1)``, zero for dofs that are fixed.
+        inverse_diagonal: ``(nodes, batch, 1)``, zero for dofs that are fixed, and where the diagonal is not positive.
     """
 
-    def __init__(self, pattern: Pattern, values: Tensor):
-        self._pattern, self._values = pattern, values
+    def __init__(self, pattern: Pattern, values: Tensor, annihilates_constants: bool = True):
+        self._pattern, self._values, self._singular = pattern, values, annihilates_constants
         # An exported program takes batches of any size, and has no operators of ours.
         self.exporting = torch.compiler.is_exporting()
         if not self.exporting:
@@ -81,19 +86,20 @@ class SampleMatrices:
                 0, row * n + self._pattern.col, self._values
             )
             K = entries.view(n, n, -1).permute(2, 0, 1)
-            self._inverse = regularized_inverse(K, self.inverse_diagonal[..., 0].T > 0)
+            free = torch.zeros(n, dtype=torch.bool, device=K.device).index_fill(0, self._pattern.diagonal_nodes, True)
+            self._inverse = regularized_inverse(K, free.expand(len(K), n), self._singular)
         return (self._inverse @ f.transpose(0, 1)).transpose(0, 1)
 
 
-def regularized_inverse(K: Tensor, free: Tensor) -> Tensor:
+def regularized_inverse(K: Tensor, free: Tensor, annihilates_constants: bool = True) -> Tensor:
     """Inverses ``(..., n, n)`` of symmetric matrices on free dofs ``(..., n)``, zero elsewhere.
 
-    Where no dof is fixed constants are the kernel; a multiple of the projection to them is added, so that mean-free functionals have their
-    mean-free solution.
+    Where no dof is fixed constants may be the kernel; a multiple of the projection to them is then added, so that mean-free functionals
+    have their mean-free solution.
     """
     n = K.shape[-1]
     size = K.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None] / n
-    kernel = free.all(-1)[..., None, None].to(K.dtype) * size / n
+    kernel = annihilates_constants * free.all(-1)[..., None, None].to(K.dtype) * size / n
     fixed = torch.diag_embed((~free).to(K.dtype))
     both = (free[..., :, None] & free[..., None, :]).to(K.dtype)
     return torch.linalg.inv_ex(K + kernel + fixed)[0] * both
