@@ -61,6 +61,14 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: tor
 
     Raises:
         FileError: the file is missing, truncated, or something else.
+
+    Example:
+        >>> import firedrake as fd
+        >>> from thalweg import fem
+        >>> disc = fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 1)})
+        >>> disc.save("square.h5")
+        >>> load("square.h5").fingerprint == disc.fingerprint
+        True
     """
     file: Group
     with reading_hdf5(path, KIND) as file:

@@ -43,6 +43,16 @@ def export(
     Raises:
         InputError: a name is not an identifier, a pair names an unknown space, a space or mesh cannot be exported, no such matrix
             exists, or points lie outside the domain.
+
+    Example:
+        >>> import firedrake as fd
+        >>> disc = export({"V": fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 2)})
+        >>> V = disc["V"]
+        >>> V.num_dofs, V.boundary_dofs("1").numel()
+        (81, 9)
+        >>> u = V.interpolate(lambda x: x[:, 0] ** 2)
+        >>> V.norm(u) ** 2, V.norm(u, "H1") ** 2  # ∫ x⁴, and ∫ x⁴ + 4x²
+        (tensor(0.2000, dtype=torch.float64), tensor(1.5333, dtype=torch.float64))
     """
     transfers, derivatives, products = list(transfers), list(derivatives), list(products)
     observations, forms = observations or {}, forms or {}

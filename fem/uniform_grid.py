@@ -34,6 +34,12 @@ class Grid:
 
     Raises:
         InputError: the arguments do not fit each other.
+
+    Example:
+        >>> grid = Grid((33, 33))
+        >>> x, y = grid.coordinates(torch.float64)
+        >>> grid.norm(x[None]) ** 2  # ∫ x² over the unit square, without error
+        tensor(0.3333, dtype=torch.float64)
     """
 
     shape: tuple[int, ...]
@@ -76,7 +82,7 @@ class Grid:
         """Coordinates of the points along each axis."""
         first = 0.5 if self.location == "centre" else 0.0
         return tuple(
-            (torch.arange(n, dtype=torch.float64) + first).mul(h).to(device, dtype)
+            (torch.arange(n, dtype=torch.float64, device=device) + first).mul(h).to(dtype)
             for n, h in zip(self.shape, self.spacings, strict=True)
         )
 

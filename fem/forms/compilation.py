@@ -38,6 +38,19 @@ def compile_form(form: Any, disc: "Discretization") -> Residual:
 
     References:
         [1] Homolya, Mitchell, Luporini, Ham (2018), TSFC: a structure-preserving form compiler, SIAM J. Sci. Comput. 40(3).
+
+    Example:
+        >>> import firedrake as fd
+        >>> from thalweg import fem
+        >>> V = fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 1)
+        >>> disc = fem.export({"V": V})
+        >>> u, v = fd.Function(V, name="u"), fd.TestFunction(V)
+        >>> F = compile_form(fd.inner(fd.grad(u), fd.grad(v)) * fd.dx, disc)
+        >>> x = disc["V"].points.double()[:, 0]
+        >>> r = F(u=torch.stack([x, 2 * x]))  # (batch, dofs): ∂u/∂n on the boundary, zero inside for linear u
+        >>> inside = torch.ones(25, dtype=bool).index_fill(0, disc["V"].boundary_dofs(), False)
+        >>> r.shape, bool(r[:, inside].abs().max() < 1e-14)
+        (torch.Size([2, 25]), True)
     """
     firedrake()
     check_form(form)

@@ -29,6 +29,15 @@ class Decomposition:
 
     Raises:
         InputError: factors below 1, an unknown padding.
+
+    Example:
+        >>> halves = Decomposition((2, 2), time=2)
+        >>> u = torch.randn(3, 8, 1, 32, 32)  # (batch, time, channel, x, y)
+        >>> parts = halves.split_frames(u)
+        >>> parts.shape
+        torch.Size([8, 3, 4, 1, 16, 16])
+        >>> torch.equal(halves.merge_frames(parts), u)
+        True
     """
 
     def __init__(self, space: Sequence[int], time: int = 1, padding: Padding | None = None):

@@ -37,6 +37,11 @@ class Darcy:
 
     Raises:
         InputError: too small a grid, an unknown mean or side.
+
+    Example:
+        >>> one = torch.ones(1, 1, 65, 65, dtype=torch.float64)
+        >>> round(Darcy((65, 65)).solve(one).max().item(), 4)  # 0.07367 in the middle of the square
+        0.0737
     """
 
     def __init__(

@@ -35,6 +35,12 @@ class GaussianField(ABC):
 
     Raises:
         InputError: no grid, an impossible covariance.
+
+    Example:
+        >>> field = PeriodicField((64, 64), alpha=2.5, tau=7)
+        >>> a, b = field.sample(0, [3, 5]), field.sample(0, [5])
+        >>> a.shape, bool((a[1] - b[0]).abs().max() < 1e-6)
+        (torch.Size([2, 1, 64, 64]), True)
     """
 
     def __init__(
