@@ -2,8 +2,8 @@
 
 Newton's iterations and the time of each solve: from the prediction (``thalweg predict refine=true``) against the reference solver from
 rest, which raises the loads in steps where the problem needs it. Both end at the same tolerance; ``same`` is how many end at the same
-solution. The certificate is calibrated on the validation samples and judged on the test samples: how often the error is below the bound,
-and how far the bound is above the error. Run in one process on a quiet machine:
+solution. The certificate is calibrated on the samples kept for that, or else those of validation, and judged on the test samples: how
+often the error is below the bound, and how far the bound is above the error. Run in one process on a quiet machine:
 
     python benchmarks/trust.py outputs/nonlinear_diffusion outputs/hyperelastic_beam --json trust.json
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from thalweg.commands.refinement import counted, function
 from thalweg.commands.run import Run
+from thalweg.commands.splits import calibration_split
 from thalweg.configuration import build
 from thalweg.errors import DivergedError
 from thalweg.training import calibrate
@@ -71,7 +72,7 @@ def coverage(run: Run, batch: Fields, prediction: Fields, probability: float) ->
     """How often the errors of test samples are below their bounds."""
     estimate = build(OmegaConf.to_container(run.config.training.certificate, resolve=True), run.discretization(torch.float64))
     disc = run.discretization()
-    certificate = calibrate(run.operator(disc), run.data("valid", disc), estimate)
+    certificate = calibrate(run.operator(disc), run.data(calibration_split(run.config), disc), estimate)
     with torch.no_grad():
         u, fields = in_double(prediction, batch)
         bound = certificate.factor(probability) * estimate.residual_norm(u, fields)

@@ -1,4 +1,4 @@
-"""The certificate of a prediction: a bound on its error from its residual, calibrated on the validation samples of its run."""
+"""The certificate of a prediction: a bound on its error from its residual, calibrated on samples its run was not trained on."""
 
 import logging
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from ..fem import DiscretizationFamily
 from ..operators import OperatorFamily
 from ..training.certificate import Certificate, ResidualEstimate, calibrate, in_double
 from .run import Run
+from .splits import calibration_split
 
 log = logging.getLogger("thalweg")
 
@@ -25,7 +26,7 @@ def certify(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tenso
     The calibration is made once for a checkpoint and kept in the run's folder.
 
     Raises:
-        InputError: the run's configuration has no ``training.certificate``, or too few validation samples for the coverage.
+        InputError: the run's configuration has no ``training.certificate``, or too few samples for the coverage.
     """
     node = OmegaConf.to_container(trained.config.training, resolve=True)
     assert isinstance(node, dict)
@@ -68,9 +69,9 @@ def certify(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tenso
 def _calibrated(
     trained: Run, exact: Spaces | DiscretizationFamily, estimate_on: Callable[[Spaces], ResidualEstimate]
 ) -> Certificate:
-    """The certificate from the validation samples, of a family from those on all of its meshes."""
+    """The certificate from the samples kept for it or those of validation, of a family from those on all of its meshes."""
     disc = trained.discretization()
-    operator, data = trained.operator(disc), trained.data("valid", disc)
+    operator, data = trained.operator(disc), trained.data(calibration_split(trained.config), disc)
     if not isinstance(data, FamilyDataset) or not isinstance(exact, DiscretizationFamily):
         return calibrate(operator, data, estimate_on(trained.place(exact, {})))
     assert isinstance(operator, OperatorFamily)

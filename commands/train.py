@@ -40,6 +40,7 @@ _MAY_CHANGE = {
     "training.loop.checkpoint_every",
     "training.logs",
     "data.folder",
+    "data.split.calibration",
     "data.samples_per_shard",
     "data.in_memory_up_to",
 }

@@ -1,12 +1,13 @@
 """Finite-element spaces as torch sees them: exported from Firedrake once, then batched, differentiable and free of it."""
 
+from .block_tridiagonal import BlockTridiagonalSolver
 from .conservation import FluxProjection
 from .discretization import Discretization
 from .discretization_file import load
 from .export import export
 from .export_mesh import boundary_tags
 from .family import DiscretizationFamily, FieldsOnMesh
-from .forms import Residual, ResidualLoss, compile_form
+from .forms import Jacobian, Residual, ResidualLoss, compile_form
 from .gmsh_geometry import gmsh_mesh
 from .grid import grid_interpolation
 from .grid_evaluation import grid_evaluation
@@ -14,6 +15,7 @@ from .hierarchy import Hierarchy
 from .mesh import Mesh
 from .mesh_file import mesh_hierarchy, read_mesh
 from .mixed import MixedSpace
+from .newton import NewtonStep
 from .observation import Observation
 from .projection import L2Projection, MassSolver
 from .riesz import ProductRieszMap, RieszMap
@@ -24,6 +26,7 @@ from .transfer import interpolation, point_evaluation
 from .uniform_grid import Grid, Grids, load_grids
 
 __all__ = [
+    "BlockTridiagonalSolver",
     "Discretization",
     "DiscretizationFamily",
     "Element",
@@ -32,10 +35,12 @@ __all__ = [
     "Grid",
     "Grids",
     "Hierarchy",
+    "Jacobian",
     "L2Projection",
     "MassSolver",
     "Mesh",
     "MixedSpace",
+    "NewtonStep",
     "Observation",
     "ProductRieszMap",
     "Residual",

@@ -36,6 +36,7 @@ from .neuralstagger import (
     WithDerivatives,
     WithTransport,
 )
+from .newton_correction import NewtonCorrection
 from .operator import Operator
 from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
@@ -81,6 +82,7 @@ __all__ = [
     "MomentEncoder",
     "MultigridProcessor",
     "NeuralStagger",
+    "NewtonCorrection",
     "ObservationEncoder",
     "OnGrid",
     "Operator",

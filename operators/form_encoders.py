@@ -39,7 +39,7 @@ class FormEncoder(Encoder):
             raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
         self.space, self.form = space, form
         self.num_channels = self.components = space.element.block_size
-        self.sources = _sources(form, arguments)
+        self.sources = form_sources(form, arguments)
         fixed = space.boundary_dofs(tuple(tags)).cpu().numpy()
         free = np.ones(space.num_dofs)
         free[fixed] = 0
@@ -80,7 +80,7 @@ class FunctionalEncoder(Encoder):
         own = [{name: given[name] for name in form.arguments if name in given} for form in self._forms()]
         if unknown := [name for name in given if name not in known]:
             raise InputError(f"No functional has an argument {unknown[0]!r}; they depend on {', '.join(sorted(known))}.")
-        self.sources = [_sources(form, some) for form, some in zip(self._forms(), own, strict=True)]
+        self.sources = [form_sources(form, some) for form, some in zip(self._forms(), own, strict=True)]
 
     def forward(self, fields: Fields) -> Tensor:
         numbers = []
@@ -92,7 +92,7 @@ class FunctionalEncoder(Encoder):
         return [form for form in self.functionals if isinstance(form, Residual)]
 
 
-def _sources(form: Residual, arguments: Sources | None) -> dict[str, str | float]:
+def form_sources(form: Residual, arguments: Sources | None) -> dict[str, str | float]:
     given = dict(arguments or {})
     if unknown := [name for name in given if name not in form.arguments]:
         raise InputError(f"The form has no argument {unknown[0]!r}; it depends on {', '.join(map(repr, form.arguments))}.")

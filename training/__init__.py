@@ -8,7 +8,7 @@ from .evaluation import evaluate
 from .family import MetricFamily, ObjectiveFamily
 from .grid_physics import StaggeredLoss, VorticityLoss
 from .log import MetricsLog
-from .losses import FormEnergy, FormResidual, SchemeResidual, WeightedSum
+from .losses import FormEnergy, FormResidual, NewtonError, SchemeResidual, WeightedSum
 from .metrics import (
     VRMSE,
     BodyForces,
@@ -61,6 +61,7 @@ __all__ = [
     "MetricsLog",
     "Mixed",
     "MuonAdamW",
+    "NewtonError",
     "Objective",
     "ObjectiveFamily",
     "Pool",

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fem import Residual, ResidualLoss
-from .metrics import Metric
+from ..fem import NewtonStep, Residual, ResidualLoss, Space
+from .metrics import Metric, RelativeNorm
 
 #: What a form's argument is taken from: the name of a field, or a number.
 Sources = Mapping[str, str | float]
@@ -57,6 +57,33 @@ class FormEnergy(Metric):
 
     def each(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
         return self.energy(**_values(self.sources, prediction, truth))
+
+
+class NewtonError(Metric):
+    """The relative error of a prediction as a step of Newton's method sees it: ‖u − v‖ / ‖v‖ with v = u − DF(u)⁻¹ F(u).
+
+    To first order v is the solution, and exactly so for a linear equation. As v is not differentiated, the gradient is the one that
+    training with data would have: relative to the size of the sample and in the norm that is judged, while a residual weighs errors
+    by the coefficients. What it cannot do is to choose among several solutions, or to begin far from all of them.
+
+    Args:
+        step: of the equation; see :class:`fem.NewtonStep`.
+        space, norm: of the unknown, in which the error is measured.
+        arguments: see :class:`FormResidual`.
+
+    Raises:
+        InputError: ``arguments`` names no argument of the form; in use, a field is missing.
+    """
+
+    def __init__(self, step: NewtonStep, space: Space, norm: str = "H1", arguments: Sources | None = None):
+        super().__init__()
+        self.step, self.distance = step, RelativeNorm(space, step.field, norm)
+        self.sources = _checked(step.residual, arguments)
+
+    def each(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
+        u = prediction[self.step.field]
+        v = u.detach() + self.step(**_values(self.sources, prediction, truth))
+        return self.distance.each({self.step.field: u}, {self.step.field: v})
 
 
 class SchemeResidual(Metric):

@@ -1,6 +1,6 @@
 """One integral of a compiled form: gather, tabulate, compute at the quadrature points, test, scatter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,10 +53,7 @@ class Kernel:
 
         Fields are ``(dofs, batch or 1)``, constants ``(components, batch or 1)``.
         """
-        jets = {i: jet for t in self.fields for i, jet in _tabulate(t, fields[t.owner], arrays)}
-        inputs = [jets[i] for i in range(len(jets))]
-        inputs += [constants[name][i : i + 1, None] for name, i in self.constants]
-        outputs = self.program(inputs, [arrays(name).unsqueeze(-1) for name in self.program.geometry], residual)
+        outputs = self.outputs(self.inputs(fields, constants, arrays), arrays, residual)
         batch = residual.shape[-1]
         if not self.tests:
             (value,) = outputs
@@ -68,6 +65,17 @@ class Kernel:
         for t in self.tests:
             residual = _test(t, outputs, arrays, residual, (self.entities, batch))
         return residual
+
+    def inputs(
+        self, fields: Mapping[str, Tensor], constants: Mapping[str, Tensor], arrays: Callable[[str], Tensor]
+    ) -> list[Tensor]:
+        """The inputs of the program: jets ``(points or 1, entities, batch or 1)`` of the fields, then the constants."""
+        jets = {i: jet for t in self.fields for i, jet in _tabulate(t, fields[t.owner], arrays)}
+        return [jets[i] for i in range(len(jets))] + [constants[name][i : i + 1, None] for name, i in self.constants]
+
+    def outputs(self, inputs: Sequence[Tensor], arrays: Callable[[str], Tensor], like: Tensor) -> list[Tensor]:
+        """What the program makes of its inputs: the values that multiply the test functions, or the integrand of a functional."""
+        return self.program(inputs, [arrays(name).unsqueeze(-1) for name in self.program.geometry], like)
 
 
 def _tabulate(t: Tabulation, field: Tensor, arrays: Callable[[str], Tensor]) -> list[tuple[int, Tensor]]:

@@ -70,6 +70,15 @@ class Residual(nn.Module):
         return self.get_buffer("_dtype").device
 
     def forward(self, **values: Tensor | float) -> Tensor:
+        fields, constants, batch_shape = self.columns(values)
+        rows = self.test.shape[0] if self.test else 1
+        result = self.get_buffer("_dtype").new_zeros(rows, math.prod(batch_shape))
+        for kernel in self.kernels:
+            result = kernel(fields, constants, self.array, result)
+        return result.T.reshape(*batch_shape, rows) if self.test else result.reshape(batch_shape)
+
+    def columns(self, values: Mapping[str, Tensor | float]) -> tuple[dict[str, Tensor], dict[str, Tensor], torch.Size]:
+        """Fields ``(dofs, batch or 1)`` and constants ``(components, batch or 1)`` as the kernels take them, and the batch axes."""
         tensors = self._checked(values)
         batch_shapes = {name: t.shape[: t.ndim - len(self.arguments[name].shape)] for name, t in tensors.items()}
         try:
@@ -83,12 +92,7 @@ class Residual(nn.Module):
         columns = {name: self._columns(name, t, batch_shapes[name], batch_shape) for name, t in tensors.items()}
         fields = {name: t for name, t in columns.items() if self.arguments[name].is_field}
         constants = {name: t for name, t in columns.items() if not self.arguments[name].is_field}
-        like = self.get_buffer("_dtype")
-        rows = self.test.shape[0] if self.test else 1
-        result = like.new_zeros(rows, math.prod(batch_shape))
-        for kernel in self.kernels:
-            result = kernel(fields, constants, self.array, result)
-        return result.T.reshape(*batch_shape, rows) if self.test else result.reshape(batch_shape)
+        return fields, constants, batch_shape
 
     def array(self, name: str) -> Tensor:
         """A table, a map or a piece of geometry, by the name that the kernels use."""
