@@ -271,12 +271,35 @@ def test_what_is_written_for_the_well_is_read_back(location, tmp_path: Path):
         assert file.attrs["Re"] == 100
         assert file["boundary_conditions/y_wall"].attrs["bc_type"] == "WALL"
         assert file["t0_fields/p"].shape == (10, 3, 6, 4)
+        assert file["dimensions/time"].attrs["time_varying"]
     read = data.read_well(tmp_path / "well.hdf5").dataset()
     assert read.discretization["grid"] == grid
     assert read.parameters["nu"].tolist() == own.parameters["nu"].tolist()
     for name in ("p", "u", "a"):
         assert torch.equal(read.fields[name], fields[name])
     assert torch.equal(torch.cat([read.fields[f"species_{i}"] for i in range(3)], 2), fields["species"])
+
+
+def test_the_wells_own_loader_reads_what_is_written(tmp_path: Path):
+    """With ``pip install the_well``: channels in the order of its metadata, times, scalars and sides."""
+    datasets = pytest.importorskip("the_well.data.datasets")
+    grid = Grid((6, 4), (1.5, 1.0), (True, False), "centre")
+    fields = {"p": torch.randn(5, 3, 1, 6, 4), "u": torch.randn(5, 3, 2, 6, 4), "a": torch.randn(5, 1, 6, 4)}
+    spaces = dict.fromkeys(fields, "grid")
+    own = data.FieldDataset.of(Grids({"grid": grid}), fields, spaces, np.arange(3) / 4, {"nu": np.arange(5.0)})
+    data.write_well(own, tmp_path / "well.hdf5", "own", boundary="WALL", parameters={"Re": 100.0})
+    theirs = datasets.WellDataset(path=str(tmp_path), n_steps_input=1, n_steps_output=2)
+    assert theirs.metadata.field_names == {0: ["p"], 1: ["u_x", "u_y"], 2: []}
+    for i, sample in enumerate(theirs):
+        frames = torch.cat([sample["input_fields"], sample["output_fields"]]).movedim(-1, 1)
+        assert torch.equal(frames, torch.cat([fields["p"], fields["u"]], 2)[i])
+        assert torch.equal(sample["constant_fields"].movedim(-1, 0), fields["a"][i])
+        assert sample["constant_scalars"].tolist() == [100, i]
+        assert sample["boundary_conditions"].tolist() == [[2, 2], [0, 0]]  # periodic and walls, in its numbers
+        assert sample["output_time_grid"].tolist() == [0.25, 0.5]
+        torch.testing.assert_close(sample["space_grid"].movedim(-1, 0), grid.coordinates())
+        if i == 4:
+            break
 
 
 def test_finite_elements_do_not_go_into_the_well(disc: fem.Discretization, tmp_path: Path):

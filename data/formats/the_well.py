@@ -102,7 +102,7 @@ def write_well(
             **parameters,
         )
         times = np.zeros(1) if dataset.times is None else dataset.times
-        _dataset(file, "dimensions/time", times.astype(np.float32), sample_varying=False)
+        _dataset(file, "dimensions/time", times.astype(np.float32), sample_varying=False, time_varying=True)
         file["dimensions"].attrs["spatial_dims"] = dims
         for dim, x, wraps in zip(dims, grid.axes(), grid.periodic, strict=True):
             _dataset(file, f"dimensions/{dim}", x.numpy(), sample_varying=False, time_varying=False)
