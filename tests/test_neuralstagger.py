@@ -16,6 +16,7 @@ from thalweg.operators.mgno import Architecture, PublishedMgNO
 from thalweg.operators.neuralstagger import Ensemble, OperatorNetwork, SolenoidalVelocity, WithTransport, error_against_cost
 from thalweg.operators.neuralstagger.box_convolution import with_box_convolutions
 from thalweg.operators.neuralstagger.ensemble import interpolated
+from thalweg.solvers.grid import VorticityEquation
 
 f64 = torch.float64
 
@@ -392,3 +393,19 @@ def test_the_network_that_sees_transport_sees_that_of_a_wave():
     torch.testing.assert_close(v, (-torch.cos(x)[:, None]).expand(16, 16), atol=1e-12, rtol=0)
     expected = -torch.sin(2 * y) / 2 * torch.cos(x)[:, None] + torch.cos(x)[:, None] * 2 * torch.sin(2 * y)
     torch.testing.assert_close(transport, expected, atol=1e-12, rtol=0)
+
+
+def test_further_orders_of_the_transport_are_derivatives_of_the_solvers_rate():
+    shape, lengths = (24, 16), (2 * torch.pi, torch.pi)
+    equation = VorticityEquation(shape, lengths, viscosity=1e-300, dtype=f64)
+    # Of so few waves that products of three are resolved.
+    x, y = (torch.arange(n, dtype=f64) * L / n for n, L in zip(shape, lengths, strict=True))
+    w = (torch.sin(x)[:, None] + torch.cos(2 * y) + torch.cos(x[:, None] - 2 * y))[None, None]
+    given = WithTransport(Convolutions, 1, 1, aspect=0.5, orders=2).features(w)
+    rate = equation.rate(w)
+    torch.testing.assert_close(given[:, 2:3], -rate, atol=1e-12, rtol=0)
+    second = (equation.rate(w + rate) - equation.rate(w - rate)) / 2  # exact, for the rate is quadratic
+    assert second.abs().max() > 0.1
+    torch.testing.assert_close(given[:, 3:4], -second, atol=1e-11, rtol=0)
+    with pytest.raises(InputError, match="order"):
+        WithTransport(Convolutions, 1, 1, orders=0)

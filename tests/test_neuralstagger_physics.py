@@ -339,12 +339,17 @@ def test_blocks_hand_trajectories_of_blocks_to_other_objectives():
     Blocks(Recorded(None, ["w"], size=4), ["w"], 2)(lambda fields: fields, {"w": w, "g": g})
     assert torch.equal(seen["w"], w[:, :6].unflatten(1, (3, 2)))
     assert torch.equal(seen["g"], g)
+    forcing, given = noise(3, 7, 1, 4, 4, seed=1), []
+    ahead = Blocks(Rollout(RelativeNorm(Grid((4, 4)), "w", "L2"), ["w"]), ["w"], 2, ahead=["f"])
+    _, met = ahead.predict(lambda fields: given.append(fields["f"]) or {"w": fields["w"]}, {"w": w, "f": forcing})
+    assert [torch.equal(f, forcing[:, i : i + 2]) for f, i in zip(given, (2, 4), strict=True)] == [True, True]
+    assert torch.equal(met["f"], forcing[:, 2:6])
     with pytest.raises(InputError, match="Blocks need"):
         Blocks(Recorded(None, ["w"], size=4), "w", 2)
 
 
 def test_a_pool_of_scenes_moves_its_obstacles_with_its_states_and_is_resumed():
-    problem = MovingDisc((16, 8), step=0.1, frames=3)
+    problem = MovingDisc((16, 8), interval=0.1)
     fields = problem.random_inputs(0, range(3)) | {"psi": noise(3, 2, 1, 17, 9, dtype=torch.float32)}
 
     def operator(given):
@@ -371,7 +376,7 @@ def test_a_pool_of_scenes_moves_its_obstacles_with_its_states_and_is_resumed():
 
 
 def test_a_moving_disc_turns_back_before_the_walls():
-    problem = MovingDisc((16, 8), step=0.05, speed=1.0)
+    problem = MovingDisc((16, 8), interval=0.05, speed=1.0)
     fields = problem.random_inputs(0, range(16))
     start = fields["disc"]
     for _ in range(100):
@@ -381,23 +386,31 @@ def test_a_moving_disc_turns_back_before_the_walls():
     assert bool((vx * start[:, 3, 0, 0] < 0).any())
     assert bool((vy * start[:, 4, 0, 0] < 0).any())
     torch.testing.assert_close(fields["wall_velocity"], fields["disc"][:, 3:])
+    block = problem.random_inputs(0, range(16))
+    following = [block := problem.advance(block) for _ in range(4)]
+    pairs = [{"disc": torch.stack([f["disc"] for f in following[i : i + 2]], 1)} for i in (0, 2)]
+    advanced = problem.advance(pairs[0])
+    assert torch.equal(advanced["disc"], pairs[1]["disc"])
+    assert torch.equal(advanced["solid"][:, 1], following[3]["solid"])
     with pytest.raises(InputError, match="radii below"):
         MovingDisc(radii=(0.1, 0.5))
 
 
-def test_a_disc_moves_the_fluid_from_the_start_on_and_samples_do_not_know_of_each_other():
-    problem = MovingDisc((32, 16), viscosity=0.02, interval=0.02, frames=2, dt=0.01)
+def test_a_disc_moves_the_fluid_at_all_its_places_and_samples_do_not_know_of_each_other():
+    problem = MovingDisc((32, 16), viscosity=0.02, interval=0.1, frames=2, dt=0.01)
     problem.dtype = f64
     inputs = problem.random_inputs(1, range(3))
     fields = problem.solve(inputs)
     u, v = velocity_of((fields["psi"],), problem.flow().spacings, (False, False))
-    around = problem.flow(inputs["solid"][:, 0, :-1, :-1] > 0.5, inputs["wall_velocity"][..., :-1, :-1]).faces
     assert inputs["wall_velocity"].abs().amin() > 0.01
-    for w, prescribed, solid in zip((u, v), around.prescribed, around.solid or (), strict=True):
-        at_disc = solid.expand(3, *solid.shape[1:])
-        assert at_disc.any()
-        for frame in w.unbind(1):
-            torch.testing.assert_close(frame[at_disc], prescribed[at_disc], atol=1e-12, rtol=0)
+    assert not torch.equal(fields["solid"][:, 0], fields["solid"][:, 2])
+    for frame in range(3):
+        cells, velocity = fields["solid"][:, frame, 0, :-1, :-1] > 0.5, fields["wall_velocity"][:, frame, :, :-1, :-1]
+        around = problem.flow(cells, velocity).faces
+        for w, prescribed, solid in zip((u, v), around.prescribed, around.solid or (), strict=True):
+            at_disc = solid.expand(3, *solid.shape[1:])
+            assert at_disc.any()
+            torch.testing.assert_close(w[:, frame][at_disc], prescribed[at_disc], atol=1e-12, rtol=0)
     alone = problem.solve({name: values[1:2] for name, values in inputs.items()})
     for name, values in alone.items():
         torch.testing.assert_close(
@@ -436,7 +449,8 @@ def test_frames_of_problems_are_held_where_they_are_not_free(name):
     problem.dtype = f64
     fields = problem.solve(inputs)
     psi = fields["psi"]
-    assert all(u.shape == (2, 3, 1, *problem.grid.shape) and bool((u.abs() > 0).any()) for u in fields.values())
+    assert psi.shape == (2, 3, 1, *problem.grid.shape)
+    assert all(u.shape[:2] == (2, 3) and bool((u.abs() > 0).any()) for u in fields.values())
     held = inputs["free"][:, None].expand_as(psi) == 0
     changes = (psi - psi[:, :1]).abs()
     assert changes[held].max() < 1e-12 < changes[~held].max()

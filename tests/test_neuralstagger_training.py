@@ -20,7 +20,8 @@ from thalweg.fem.uniform_grid import Grid
 from thalweg.operators import build_operator
 from thalweg.operators.neuralstagger import Ensemble
 from thalweg.solvers.grid import PeriodicField, VorticityEquation
-from thalweg.training import Checkpoints, SpreadCalibration, VelocityError
+from thalweg.solvers.grid.potentials import velocity_of
+from thalweg.training import Checkpoints, PotentialVelocityError, SpreadCalibration, VelocityError
 
 SMALL = [
     "experiment=neuralstagger_vorticity",
@@ -158,6 +159,27 @@ def test_the_error_of_the_velocity_is_that_of_the_solvers():
     torch.testing.assert_close(metric.each({"w": w}, {"w": v}), expected)
     with pytest.raises(InputError, match="periodic rectangle"):
         VelocityError(Grid(shape, lengths), "w")
+
+
+@pytest.mark.parametrize("grid", [Grid((5, 7), (1.0, 2.0)), Grid((4, 4, 6), (1.0, 1.0, 2.0), (True,) * 3)])
+def test_the_error_of_a_potential_s_velocity_knows_no_gauge(grid: Grid):
+    channels = 1 if grid.dim == 2 else 3
+    a, b = (torch.randn(2, 3, channels, *grid.shape, dtype=torch.float64) for _ in range(2))
+    metric = PotentialVelocityError(grid, "a")
+    u, v = (velocity_of(part.split(1, 2), grid.spacings, grid.periodic) for part in (a, b))
+    if grid.dim == 2:
+        parts = [torch.cat([w.flatten(2) for w in velocity], 2) for velocity in (u, v)]
+        torch.testing.assert_close(metric.each({"a": a}, {"a": b}), (parts[0] - parts[1]).norm(dim=2) / parts[1].norm(dim=2))
+        assert metric({"a": a + 3}, {"a": a}) < 1e-14
+    else:
+        phi = torch.randn(2, 3, 1, *grid.shape, dtype=torch.float64)
+        gradient = torch.cat([(phi.roll(-1, axis - 3) - phi) / h for axis, h in enumerate(grid.spacings)], 2)
+        assert metric({"a": a + gradient}, {"a": a}) < 1e-13
+        torch.testing.assert_close(metric({"a": 1.25 * a}, {"a": a}), torch.tensor(0.25, dtype=torch.float64))
+    with pytest.raises(InputError, match=r"expected \(batch, time"):
+        metric({"a": a[:, 0]}, {"a": b[:, 0]})
+    with pytest.raises(InputError, match="periodic box"):
+        PotentialVelocityError(Grid((4, 4, 4)), "a")
 
 
 def test_coarse_to_fine(tmp_path: Path):

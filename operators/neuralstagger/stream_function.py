@@ -20,7 +20,7 @@ class WithDerivatives(nn.Module):
         network: from ``in_channels`` and ``out_channels`` to a network, such as ``partial(DilatedResNet, padding_mode="replicate")``.
         in_channels, out_channels: of the fields; the network gets four more.
         points: along a length of 1, which units of ψ are multiplied by in each derivative. A good value is the number of points across
-            the flow, so that velocities are near 1.
+            the flow, so that velocities are near 1; by default that along y.
         scales: of velocity, vorticity and transport, which they are divided by.
 
     Raises:
@@ -32,11 +32,11 @@ class WithDerivatives(nn.Module):
         network: Callable[..., nn.Module],
         in_channels: int,
         out_channels: int,
-        points: float,
+        points: float | None = None,
         scales: tuple[float, float, float] = (1.0, 10.0, 50.0),
     ):
         super().__init__()
-        if min(points, *scales) <= 0 or len(scales) != 3:
+        if min(1.0 if points is None else points, *scales) <= 0 or len(scales) != 3:
             raise InputError(f"Expected a positive number of points and three positive scales; got {points} and {scales}.")
         self.in_channels, self.out_channels, self.points = in_channels, out_channels, points
         self.scales = tuple(scales)
@@ -49,18 +49,21 @@ class WithDerivatives(nn.Module):
 
     def features(self, psi: Tensor) -> Tensor:
         """Velocity, vorticity and transport, ``(batch, 4, x, y)``, of stream functions ``(batch, 1, x, y)``."""
-        velocity = torch.cat([self._slope(psi, -1), -self._slope(psi, -2)], 1)
-        w = -self._curvature(psi, -2) - self._curvature(psi, -1)
-        transport = velocity[:, :1] * self._slope(w, -2) + velocity[:, 1:] * self._slope(w, -1)
+        n = psi.shape[-1] if self.points is None else self.points
+        velocity = torch.cat([_slope(psi, -1, n), -_slope(psi, -2, n)], 1)
+        w = -_curvature(psi, -2, n) - _curvature(psi, -1, n)
+        transport = velocity[:, :1] * _slope(w, -2, n) + velocity[:, 1:] * _slope(w, -1, n)
         return torch.cat([part / scale for part, scale in zip((velocity, w, transport), self.scales, strict=True)], 1)
 
-    def _slope(self, u: Tensor, axis: int) -> Tensor:
-        before, after = _neighbours(u, axis)
-        return (after - before) * (self.points / 2)
 
-    def _curvature(self, u: Tensor, axis: int) -> Tensor:
-        before, after = _neighbours(u, axis)
-        return (after - 2 * u + before) * self.points**2
+def _slope(u: Tensor, axis: int, points: float) -> Tensor:
+    before, after = _neighbours(u, axis)
+    return (after - before) * (points / 2)
+
+
+def _curvature(u: Tensor, axis: int, points: float) -> Tensor:
+    before, after = _neighbours(u, axis)
+    return (after - 2 * u + before) * points**2
 
 
 def _neighbours(u: Tensor, axis: int) -> tuple[Tensor, Tensor]:

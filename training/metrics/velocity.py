@@ -1,4 +1,4 @@
-"""How right the velocity of a predicted vorticity is, which weighs large eddies more than the vorticity itself does."""
+"""How right the velocity of a predicted vorticity, stream function or vector potential is."""
 
 from math import pi
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...fem.uniform_grid import Grid
+from ...solvers.grid.potentials import velocity_of
 from .metric import FieldMetric, Fields
 
 
@@ -44,3 +45,42 @@ class VelocityError(FieldMetric):
         """‖u‖ up to a factor, ``(batch, time)``: |û| = |ω̂| / |k|."""
         part = torch.fft.irfft2(torch.fft.rfft2(w) * self.inverse.to(w), s=w.shape[-2:])
         return part.square().sum((-3, -2, -1)).sqrt()
+
+
+class PotentialVelocityError(FieldMetric):
+    """‖u − v‖ / ‖v‖ in L2 of the velocities at the faces of cells, of potentials ``(batch, time, channel, x, y[, z])``, for each frame.
+
+    Unlike the error of the potential it knows no gauge, and does not hide small eddies behind large ones.
+
+    Args:
+        space: the grid: vertices of the cells for a stream function, a periodic box for the three channels of a vector potential.
+        field: name of the potential.
+
+    Raises:
+        InputError: another grid; in use, a field without frames or of another number of channels.
+    """
+
+    def __init__(self, space: Grid, field: str):
+        super().__init__(field)
+        if not isinstance(space, Grid) or space.dim not in (2, 3) or (space.dim == 3 and not all(space.periodic)):
+            raise InputError(f"Velocities are known of a potential in two dimensions or in a periodic box, not on {space}.")
+        self.space = space
+
+    def each(self, prediction: Fields, truth: Fields) -> Tensor:
+        u, v = self.pair(prediction, truth)
+        dim = self.space.dim
+        if u.ndim != dim + 3 or u.shape[2] != (1 if dim == 2 else 3):
+            raise InputError(
+                f"The field {self.field!r} has shape {tuple(u.shape)}; expected (batch, time, {1 if dim == 2 else 3}, "
+                f"{', '.join('xyz'[:dim])})."
+            )
+        return self._speed(u - v) / self._speed(v)
+
+    def _speed(self, potential: Tensor) -> Tensor:
+        """‖u‖ up to a factor, ``(batch, time)``."""
+        dim = self.space.dim
+        squares = []
+        for axis, w in enumerate(velocity_of(potential.split(1, 2), self.space.spacings, self.space.periodic)):
+            different = w.narrow(axis - dim, 0, w.shape[axis - dim] - 1) if self.space.periodic[axis] else w
+            squares.append(different.square().flatten(2).sum(2))
+        return torch.stack(squares).sum(0).sqrt()

@@ -19,36 +19,47 @@ class Pool(Objective):
     """One step from states that the operator itself has reached, judged by a residual that needs no data.
 
     A pool of ``size`` slots holds a state with its inputs in each. A training step takes as many random slots as the batch has samples,
-    advances their states and puts them back; with probability ``reset`` a slot begins anew from the batch, so that the pool covers
-    trajectories from their first step to about ``1 / reset`` steps [1]. The pool is part of the checkpoint.
+    advances their states and puts them back; with probability ``reset`` for each frame a slot begins anew from the batch, so that the pool
+    covers trajectories from their first frame to about ``1 / reset`` frames [1]. The pool is part of the checkpoint.
 
     The loss gets the prediction and the inputs; the states that were advanced are ``previous_<name>``.
 
-    Good values: ``size`` 10 to 100 times the batch, ``reset`` one over the number of steps of the rollouts that matter.
+    Good values: ``size`` 10 to 100 times the batch, ``reset`` one over the number of frames of the rollouts that matter.
 
     Args:
         loss: see :class:`Objective`; the residual of one step of a scheme.
         states: the fields that the operator takes at one frame and returns at the next.
         size: slots, at least the batch size.
-        reset: probability of a reset in each step.
+        reset: probability of a reset for each frame that a state is advanced by.
         limit: a state whose largest value exceeds so many times the largest of all that the pool was given is dropped, and its slot begins
             anew. Where all of these are zero, as for flows from rest, only what is not finite is dropped. :meth:`report` counts them.
         trajectories: whether the data are trajectories, ``(batch, time, ...)``. A reset then takes a random frame, and validation compares
             rollouts with them.
+        frames: that one application of the operator advances a state by, such as the time factor of a :class:`NeuralStagger`: operators of
+            different time factors then learn from states of the same ages.
 
     References:
         [1] Wandel, Weinmann, Klein (2021), Learning incompressible fluid dynamics from scratch, ICLR, arXiv 2006.08762.
     """
 
     def __init__(
-        self, loss: Loss, states: Sequence[str], size: int, reset: float = 0.01, limit: float = 100.0, trajectories: bool = False
+        self,
+        loss: Loss,
+        states: Sequence[str],
+        size: int,
+        reset: float = 0.01,
+        limit: float = 100.0,
+        trajectories: bool = False,
+        frames: int = 1,
     ):
         super().__init__(loss)
         if isinstance(states, str) or not states:
             raise InputError(f"states must be a list of field names, such as [u], not {states!r}.")
-        if size < 1 or not 0 <= reset <= 1 or limit <= 1:
-            raise InputError(f"A pool needs size ≥ 1, 0 ≤ reset ≤ 1 and limit > 1; got {size}, {reset} and {limit}.")
-        self.states, self.size, self.reset = tuple(states), size, reset
+        if size < 1 or not 0 <= reset <= 1 or limit <= 1 or frames < 1:
+            raise InputError(
+                f"A pool needs size ≥ 1, 0 ≤ reset ≤ 1, limit > 1 and frames ≥ 1; got {size}, {reset}, {limit} and {frames}."
+            )
+        self.states, self.size, self.reset = tuple(states), size, 1 - (1 - reset) ** frames
         self.limit, self.trajectories = limit, trajectories
         self._slots: dict[str, Tensor] = {}
         self._filled = torch.zeros(size, dtype=torch.bool)

@@ -22,12 +22,22 @@ class ScenePool(Pool):
     """A :class:`Pool` whose inputs advance with its states.
 
     Args:
-        loss, states, size, reset, limit: see :class:`Pool`.
+        loss, states, size, reset, limit, trajectories, frames: see :class:`Pool`.
         scene: what advances the inputs.
     """
 
-    def __init__(self, loss: Loss, states: Sequence[str], scene: Scene, size: int, reset: float = 0.01, limit: float = 100.0):
-        super().__init__(loss, states, size, reset, limit)
+    def __init__(
+        self,
+        loss: Loss,
+        states: Sequence[str],
+        scene: Scene,
+        size: int,
+        reset: float = 0.01,
+        limit: float = 100.0,
+        trajectories: bool = False,
+        frames: int = 1,
+    ):
+        super().__init__(loss, states, size, reset, limit, trajectories, frames)
         self.scene = scene
 
     @torch.no_grad()
