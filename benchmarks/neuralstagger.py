@@ -165,7 +165,8 @@ def operator_row(
     def one(batch: int) -> Callable[[], Any]:
         u = torch.randn(batch, sum(state.values()), *coarse, device=device).to(memory_format=layout)
         given = torch.randn(batch, sum(inputs.values()), *coarse, device=device) if inputs else None
-        run = captured(lambda v: solver.rollout(v, steps, given), u)
+        moves = torch.ones(*coarse, device=device) if operator.frames.held else None
+        run = captured(lambda v: solver.rollout(v, steps, given, moves), u)
         return lambda: run(u)
 
     def all_of_them(batch: int) -> Callable[[], Any]:
