@@ -1,6 +1,7 @@
-"""Files that are either whole or absent: atomic writing, and HDF5 opened with errors that say what to do."""
+"""Files that are either whole or absent: atomic writing, and HDF5 and logs opened with errors that say what to do."""
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -99,3 +100,26 @@ def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[Any]:
             if isinstance(error, FileError):
                 raise
             raise FileError(f"The {kind} {path} is damaged ({error}). Delete it and generate it again.") from error
+
+
+def read_rows(path: str | os.PathLike) -> list[dict]:
+    """The rows of a JSON Lines file; a last one that was cut off in writing is left out.
+
+    Raises:
+        FileError: the file is missing, or a row other than the last is damaged.
+    """
+    if not Path(path).is_file():
+        raise FileError(f"The log {path} does not exist. Correct the path, or train first.")
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise FileError(f"Line {number} of {path} is not JSON ({error}). Delete the line, or train again.") from error
+        if not isinstance(row, dict):
+            raise FileError(f"Line {number} of {path} holds no object, but {line[:40]!r}. Delete the line, or train again.")
+        rows.append(row)
+    return rows

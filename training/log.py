@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from ..storage import atomic, unwritable
+from ..storage import atomic, read_rows, unwritable
 
 
 class MetricsLog:
@@ -32,8 +32,9 @@ class MetricsLog:
             raise unwritable(self.path, error) from error
 
     def rows(self) -> list[dict]:
-        """All complete rows."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        """All complete rows; none where there is no file yet.
+
+        Raises:
+            FileError: a row is damaged.
+        """
+        return read_rows(self.path) if self.path.exists() else []

@@ -1,16 +1,15 @@
 """The course of a training run: losses, validation errors and the learning rate against the epoch."""
 
-import json
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..errors import FileError, InputError
+from ..errors import InputError
+from ..storage import read_rows
 from .figure import number_decades, save
 from .mesh import TAG_COLOURS
 
@@ -52,27 +51,6 @@ def plot_losses(metrics: str | os.PathLike, path: str | os.PathLike) -> None:
     save(figure, path)
 
 
-def read_rows(path: str | os.PathLike) -> list[dict]:
-    """The complete rows of a JSON Lines file.
-
-    Raises:
-        FileError: the file is missing, or a row other than the last is not JSON.
-    """
-    if not Path(path).is_file():
-        raise FileError(f"The log {path} does not exist. Correct the path, or train first.")
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise FileError(f"Line {number} of {path} is not JSON ({error}). Delete the line, or train again.") from error
-        rows.append(row)
-    return rows
-
-
 def _clock(rows: list[dict]) -> str:
     epochs = [row["epoch"] for row in rows if "epoch" in row]
     one_row_each = len(epochs) > 0 and len(set(epochs)) == len(epochs)
@@ -86,7 +64,7 @@ def _curve(rows: list[dict], name: str, clock: str) -> tuple[np.ndarray, np.ndar
 
 
 def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str) -> None:
-    label = _label(name)
+    label = quantity(name)
     if not (y > 0).any():
         label += " (zero throughout)" if (y == 0).all() else " (not positive)"
     style = "--" if name.startswith("train") else "-"
@@ -98,7 +76,7 @@ def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str) -> Non
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _label(name: str) -> str:
+def quantity(name: str) -> str:
     """``valid_relative_l2`` as "validation: relative L2"."""
     for prefix, phase in (("valid_", "validation: "), ("train_", "training: "), ("test_", "test: ")):
         name = name.replace(prefix, phase, 1) if name.startswith(prefix) else name

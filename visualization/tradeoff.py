@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import InputError
-from .curves import _label
+from .curves import quantity
 from .figure import INK, number_decades, save
 from .mesh import TAG_COLOURS
 
@@ -54,7 +54,7 @@ def plot_tradeoff(
             ax.annotate(name, (seconds, value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK, bbox=background)
     if reference:
         ax.axvline(reference, color=INK, linewidth=1, linestyle=":", label="solver of the data")
-    ax.set(xscale="log", yscale="log", xlabel="seconds per sample", ylabel=_label(error))
+    ax.set(xscale="log", yscale="log", xlabel="seconds per sample", ylabel=quantity(error))
     ax.margins(0.15)
     ax.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
