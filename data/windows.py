@@ -41,13 +41,13 @@ class TimeWindows(Dataset):
         self.dataset, self.history, self.horizon, self.stride = dataset, history, horizon, stride
         self.length, self.picks_on_host = history + horizon, dataset.picks_on_host
         self.discretization, self.spaces, self.times = dataset.discretization, dataset.spaces, dataset.times
-        self._starts = torch.arange(0, len(dataset.times) - self.length + 1, stride)
-        self.samples = range(len(dataset) * len(self._starts))
+        self._each = len(range(0, len(dataset.times) - self.length + 1, stride))
+        self.samples = range(len(dataset) * self._each)
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Those of each window's sample."""
-        return {name: values.repeat(len(self._starts)) for name, values in self.dataset.parameters.items()}
+        return {name: values.repeat(self._each) for name, values in self.dataset.parameters.items()}
 
     @property
     def fields(self) -> Mapping[str, Tensor]:
@@ -84,5 +84,4 @@ class TimeWindows(Dataset):
         """Samples and starts of some windows, on the device of the rows."""
         if not isinstance(rows, Tensor):
             rows = torch.tensor(row_numbers(rows, len(self)))
-        starts = self._starts.to(rows.device)
-        return rows // len(starts), starts[rows % len(starts)]
+        return rows // self._each, rows % self._each * self.stride
