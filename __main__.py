@@ -5,7 +5,7 @@ import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 VERBS = {
     "generate": "make a data set with a problem's reference solver",
@@ -21,6 +21,8 @@ VERBS = {
 
 #: Flags of Hydra that are followed by a value.
 _TAKE_VALUES = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--config-name", "-cd", "--config-dir")
+
+_QUOTES = """Put a value with special characters in quotes of both kinds, 'inputs={f: "x>0.5"}'. """
 
 USAGE = (
     "usage: thalweg VERB [key=value ...]\n\n"
@@ -87,6 +89,7 @@ def _application(verb: str, failed: list[str]):
         job = enter_job(config, arguments)
         sys.argv = sys.argv[:1]  # PETSc takes what it finds there for options of its own
         try:
+            _name_by_text(config)
             return import_module(f"thalweg.commands.{verb}").run(config)
         except ThalwegError as error:
             if job is None:
@@ -107,6 +110,24 @@ def _application(verb: str, failed: list[str]):
     return application
 
 
+def _name_by_text(config: Any) -> None:
+    """Files and folders are text, also if their names look like numbers.
+
+    Raises:
+        InputError: one is a list or a mapping.
+    """
+    from omegaconf import OmegaConf
+
+    from .errors import InputError
+
+    for key in ("run", "folder", "output", "init", "data.folder"):
+        value = OmegaConf.select(config, key)
+        if isinstance(value, int | float):
+            OmegaConf.update(config, key, str(value))
+        elif OmegaConf.is_config(value) or isinstance(value, bool):
+            raise InputError(f"{key} is the name of a file or a folder, not {value}.")
+
+
 def _check(verb: str, arguments: list[str]) -> None:
     """Compose the configuration once, so that a misspelt key is answered in one paragraph instead of a traceback."""
     from hydra import compose, initialize_config_module
@@ -114,6 +135,7 @@ def _check(verb: str, arguments: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from .commands.sweep import FLAGS, first_job
+    from .commands.values import given_leaves, misfit
 
     if any(argument in ("--help", "-h", "--hydra-help") for argument in arguments):
         return
@@ -123,12 +145,18 @@ def _check(verb: str, arguments: list[str]) -> None:
         overrides = first_job(overrides)
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         try:
-            compose(verb, overrides=[*overrides, *_search_path(arguments)])
-        except (HydraException, OmegaConfBaseException) as error:
+            config = compose(verb, overrides=[*overrides, *_search_path(arguments)])
+            leaves = given_leaves(config, overrides)
+            others = [override for override in overrides if override not in leaves.values()]
+            wrong = misfit(compose(verb, overrides=[*others, *_search_path(arguments)]), config, leaves)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             text = str(error).split("Config search path")[0]
             lines = [line.strip().rstrip(".:") for line in text.splitlines() if line.strip() and "append" not in line]
             said = ": ".join([*lines[:2], ", ".join(lines[2:])][: len(lines)])
-            _stop(verb, f"{said}. {_suggestion(verb, overrides)}`thalweg {verb} --help` shows every key.")
+            hint = _QUOTES if "override_grammar" in text else _suggestion(verb, overrides)
+            _stop(verb, f"{said}. {hint}`thalweg {verb} --help` shows every key.")
+    if wrong:
+        _stop(verb, f"{wrong}. `thalweg {verb} --help` shows every key.")
 
 
 def _search_path(arguments: list[str]) -> list[str]:
@@ -141,8 +169,9 @@ def _search_path(arguments: list[str]) -> list[str]:
 
 
 def _suggestion(verb: str, overrides: list[str]) -> str:
-    """The existing key nearest to the first override that names none."""
+    """The existing key or group nearest to the first override that names none."""
     from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig
 
     def keys(node: DictConfig, prefix: str = "") -> list[str]:
@@ -154,10 +183,13 @@ def _suggestion(verb: str, overrides: list[str]) -> str:
                 names += keys(child, f"{prefix}{key}.")
         return names
 
-    known = keys(compose(verb))
+    loader = GlobalHydra.instance().config_loader()
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    groups += [f"{group}/{inner}" for group in groups for inner in loader.list_groups(group) if group != "experiment"]
+    known = {*keys(compose(verb)), *groups}
     for override in overrides:
-        key = override.split("=", 1)[0]
-        if key.lstrip("+~").split("@")[0] not in known and "/" not in key and (guess := get_close_matches(key, known, 1)):
+        key = override.split("=", 1)[0].lstrip("+~").split("@")[0]
+        if key not in known and (guess := get_close_matches(key, known, 1)):
             return f"Did you mean {guess[0]!r}? "
     return ""
 

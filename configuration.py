@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError
+from .errors import InputError, ThalwegError
 
 if TYPE_CHECKING:
     from .fem import Discretization
@@ -33,7 +33,7 @@ def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
     ``_form_``, stand for parts of the discretization.
 
     Raises:
-        InputError: the target does not exist or does not take these arguments, or a reference names nothing.
+        InputError: the target does not exist or does not take these arguments or their values, or a reference names nothing.
     """
     if isinstance(config, list):
         return [build(node, disc) for node in config]
@@ -57,4 +57,14 @@ def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
         inspect.signature(factory).bind_partial(**arguments)
     except TypeError as error:
         raise InputError(f"{target} does not accept the configured arguments {', '.join(arguments)} ({error}).") from error
-    return partial(factory, **arguments) if config.get("_partial_") else factory(**arguments)
+    if config.get("_partial_"):
+        return partial(factory, **arguments)
+    try:
+        return factory(**arguments)
+    except ThalwegError:
+        raise
+    # What a value of another kind leads to, a word where a number belongs.
+    except (TypeError, ValueError, RuntimeError) as error:
+        plain = {key: value for key, value in arguments.items() if isinstance(value, str | int | float)}
+        values = ", ".join(f"{key}={value!r}" for key, value in plain.items())
+        raise InputError(f"{target} cannot be made of the configured values {values or 'it has'} ({error}).") from error

@@ -45,6 +45,12 @@ class Settings:
     compile: Compilation | None = None
 
     def __post_init__(self):
+        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every", "patience"):
+            value = getattr(self, name)
+            if not isinstance(value, int) and (value is not None or name in ("epochs", "batch_size", "accumulate")):
+                raise InputError(f"{name} is a whole number, not {value!r}.")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise InputError(f"A seed is a whole number of 0 or more, not {self.seed!r}.")
         if self.epochs < 1 or self.batch_size < 1:
             raise InputError(f"epochs and batch_size must be at least 1, not {self.epochs} and {self.batch_size}.")
         if not 1 <= self.accumulate <= self.batch_size:
