@@ -12,6 +12,7 @@ from ..configuration import build
 from ..errors import InputError
 from ..operators import Operator, build_operator, load_weights
 from ..operators.files import WEIGHTS
+from ..storage import unwritable
 from ..training import (
     Checkpoints,
     MetricsLog,
@@ -46,6 +47,10 @@ _MAY_CHANGE = {
 }
 
 
+#: What later commands found out about the weights of a run.
+_JUDGEMENTS = ("metrics*.json", "certificate-*.json", "spread-*.json")
+
+
 def run(config: DictConfig) -> float:
     """Train as configured; returns the best validation metric, for sweeps."""
     with processes(choose_device(config.device)) as (together, device), deterministic(config.deterministic):
@@ -65,7 +70,7 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     assert isinstance(nodes, dict)
 
     operator = build_operator(nodes["operator"], disc)
-    resume = together.first(lambda: _prepare(folder, config))
+    resume = together.first(lambda: _resumes(folder, config))
     for part in (train, valid, operator):
         part.to(device)
     if config.init is not None and not resume:
@@ -92,6 +97,7 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
         trackers=list(build(training["logs"]).values()) if together.is_first else (),
         config=nodes,
     )
+    together.first(lambda: _prepare(folder, config, resume))
     now = environment(device, together.size)
     together.first(lambda: record_environment(folder, now, resume))
     parameters = sum(parameter.numel() for parameter in operator.parameters())
@@ -108,23 +114,40 @@ def _initialise(operator: Operator, source: Path) -> None:
     log.info("starting from the weights of %s", checkpoint)
 
 
-def _prepare(folder: Path, config: DictConfig) -> bool:
-    """Make the run folder ready; returns whether there is a checkpoint to resume from."""
-    checkpoints = Checkpoints(folder / "checkpoints")
-    found = checkpoints.latest() is not None
-    if found and not config.resume:
-        if not config.overwrite:
-            raise InputError(
-                f"{folder} already holds a run. Go on with it by resume=true, start it anew by overwrite=true, or give this one "
-                "another name by name=..."
-            )
-        shutil.rmtree(checkpoints.folder)
-        MetricsLog(folder / "metrics.jsonl").start(0)
-        found = False
-    if found:
+def _resumes(folder: Path, config: DictConfig) -> bool:
+    """Whether there is a checkpoint to resume from.
+
+    Raises:
+        InputError: there is one that is neither to be resumed nor overwritten, or that was made otherwise.
+    """
+    found = Checkpoints(folder / "checkpoints").latest() is not None
+    if found and not config.resume and not config.overwrite:
+        raise InputError(
+            f"{folder} already holds a run. Go on with it by resume=true, start it anew by overwrite=true, or give this one "
+            "another name by name=..."
+        )
+    if found and config.resume:
         _require_same(folder, config)
+    return found and config.resume
+
+
+def _prepare(folder: Path, config: DictConfig, resume: bool) -> None:
+    """Make the run folder ready: what an earlier run left goes only now that this one can begin.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    if not resume:
+        # Steps of the new run have the names of the old one's.
+        judged = [path for pattern in _JUDGEMENTS for path in folder.glob(pattern)]
+        try:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=not (folder / "checkpoints").exists())
+            for path in judged:
+                path.unlink()
+        except OSError as error:
+            raise unwritable(folder, error) from error
+        MetricsLog(folder / "metrics.jsonl").start(0)
     write_config(folder, config)
-    return found
 
 
 def _require_same(folder: Path, config: DictConfig) -> None:

@@ -20,7 +20,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ..data import Dataset
-from ..errors import DivergedError, InputError
+from ..errors import DivergedError, InputError, ThalwegError
 from ..operators import Operator, OperatorFamily
 from ..progress_bar import progress as show_progress
 from .batches import Batches, Parts, digest
@@ -89,10 +89,15 @@ class Trainer:
         self.batches = Batches(train, settings, self.processes, self._device)
         self.steps_per_epoch = len(self.batches)
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.optimizer = make_optimizer(self._parameters)
-        self._require_consistent()
         self._has_end = has_end(make_scheduler)
-        self.scheduler = make_scheduler(self.optimizer, **({"total_steps": self.total_steps} if self._has_end else {}))
+        try:
+            self.optimizer = make_optimizer(self._parameters)
+            self.scheduler = make_scheduler(self.optimizer, **({"total_steps": self.total_steps} if self._has_end else {}))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ThalwegError):
+                raise
+            raise InputError(f"The optimiser or its schedule cannot be made with these settings: {error}.") from error
+        self._require_consistent()
         self.average = MovingAverage(operator, settings.ema) if settings.ema else None
         self._applied = self._network = in_precision(operator, settings.precision)
         self.folder = Path(folder)
