@@ -72,7 +72,12 @@ class Dataset(ABC):
         return map(self.batch, order)
 
     def orders(self, batch_size: int, generator: torch.Generator | None = None) -> list[Tensor]:
-        """The rows of each batch of an epoch, all samples once; shuffled with a generator."""
+        """The rows of each batch of an epoch, all samples once; shuffled with a generator.
+
+        Raises:
+            InputError: batches of no samples.
+        """
+        require_batch_size(batch_size)
         return list(self._order(generator).split(batch_size))
 
     def _order(self, generator: torch.Generator | None) -> Tensor:
@@ -172,6 +177,12 @@ class FieldDataset(Dataset):
         self._fields = {name: values.to(device) for name, values in self._fields.items()}
         self.discretization = self.discretization.to(device)
         return self
+
+
+def require_batch_size(batch_size: int) -> None:
+    """Refuse batches without samples."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"A batch has one sample or more, not batch_size={batch_size!r}.")
 
 
 def moving(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

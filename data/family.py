@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import FileError, InputError
 from ..fem import Discretization, DiscretizationFamily, FieldsOnMesh, load
-from .dataset import Dataset, Rows
+from .dataset import Dataset, Rows, require_batch_size
 from .generation import generate
 from .reading import row_numbers
 from .shards import DISCRETIZATION, read_provenance, require_shards
@@ -42,6 +42,8 @@ def generate_family(
 
     ``options`` are those of :func:`generate`. Domain k depends on (seed, k) alone, and sample i on it on (seed, k, i).
     """
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"A seed is a whole number of 0 or more, not {seed!r}.")
     for k in range(num_members):
         words = np.random.SeedSequence((seed, k)).generate_state(1)
         made = {**(config or {}), "member": k}
@@ -183,6 +185,7 @@ class FamilyDataset(Dataset):
         All samples are put in an order, at random with a generator; those of a domain are cut into batches in that order, and batches
         follow one another as their first samples do. With one domain these are the batches of an ordinary data set.
         """
+        require_batch_size(batch_size)
         order = self._order(generator)
         owner = torch.from_numpy(np.searchsorted(self.starts, order.numpy(), side="right") - 1)
         places = torch.arange(len(self))

@@ -61,6 +61,8 @@ def generate(
         FileError: the disk is full or the folder cannot be written.
         DivergedError: the solver failed for every draw of a sample; the message names it. Samples of earlier shards are stored.
     """
+    if not isinstance(samples_per_shard, int) or samples_per_shard < 1:
+        raise InputError(f"A shard holds one sample or more, not samples_per_shard={samples_per_shard!r}.")
     folder, crew = Path(folder), workers()
     made_by = reference(problem, seed, dtype, attempts, batch_size)
     disc = made_by.discretization()

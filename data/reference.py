@@ -47,6 +47,10 @@ class Reference(ABC):
     def __init__(self, seed: int, dtype: str, attempts: int):
         if attempts < 1:
             raise InputError(f"A sample needs at least one attempt, not {attempts}.")
+        if not isinstance(seed, int) or seed < 0:
+            raise InputError(f"A seed is a whole number of 0 or more, not {seed!r}.")
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"Fields are stored in float32 or float64, not in {dtype!r}.")
         self.seed, self.dtype, self.attempts = seed, np.dtype(dtype), attempts
 
     @abstractmethod
