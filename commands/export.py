@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from ..fem.family import mesh_of
 from ..operators import OperatorFamily
 from ..operators.export import export_operator
-from .run import Run
+from .run import Run, require_sample
 
 log = logging.getLogger("thalweg")
 
@@ -19,6 +19,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     trained = Run(config.run, config.device)
     disc = trained.discretization()
     operator, data = trained.operator(disc), trained.data("test", disc)
+    require_sample(config.sample, data)
     # Of a family one mesh is exported. Two samples are enough to trace a batch.
     batch = data.batch([config.sample, config.sample])
     disc = trained.place(disc, batch)

@@ -26,12 +26,14 @@ def run(config: DictConfig) -> None:
     data = trained.data("test", disc)
     with torch.no_grad():
         if config.inputs is None:
+            if config.steps is not None:
+                raise InputError("A test sample is predicted to its end; steps=... is for inputs of your own, inputs={...}.")
             batch = trained.sample(config.sample, disc)
             prediction, reference = objective.predict(operator, batch)
             times = None if data.times is None else data.times[1:]
         else:
             like = trained.sample(config.sample, disc)  # of a family, it says which mesh
-            read = _read(OmegaConf.to_container(config.inputs, resolve=True), spaces, trained.place(disc, like))
+            read = _read(config.inputs, spaces, trained.place(disc, like))
             batch = alike(like, {name: values.to(trained.device) for name, values in read.items()})
             prediction, reference = _apply(objective, operator, batch, config.steps), {}
             interval = 1.0 if data.times is None else float(data.times[1] - data.times[0])
@@ -63,6 +65,8 @@ def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Ten
         if steps is not None:
             raise InputError("This operator does not advance in time; leave out steps=...")
         return operator(batch)
+    if steps is not None and (not isinstance(steps, int) or steps < 1):
+        raise InputError(f"steps is the number of steps to predict, 1 or more, not {steps!r}.")
     if missing := [name for name in states if name not in batch]:
         raise InputError(
             f"The operator advances {', '.join(states)} in time; give {', '.join(missing)} at the start among the inputs."
@@ -72,6 +76,7 @@ def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Ten
 
 
 def _read(sources: object, spaces: dict[str, str], disc: Spaces) -> dict[str, Tensor]:
+    sources = OmegaConf.to_container(sources, resolve=True) if isinstance(sources, DictConfig) else sources
     if not isinstance(sources, dict):
         raise InputError(f"inputs must be a mapping of fields, such as 'inputs={{f: \"sin(x)\"}}', not {sources!r}.")
     if unknown := [name for name in sources if name not in spaces]:

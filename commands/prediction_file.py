@@ -4,13 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from torch import Tensor
 
 from ..errors import InputError
 from ..fem import Space
-from ..storage import atomic
+from ..storage import writing_hdf5
 from ..visualization import write_pvd, write_vtu
 from ..visualization.panel import Where
 
@@ -66,7 +65,7 @@ def _axes(place: Where) -> int:
 
 
 def _write_hdf5(path: Path, fields: Mapping[str, Tensor], times: Sequence[float] | np.ndarray | None) -> None:
-    with atomic(path) as partial, h5py.File(partial, "w") as file:
+    with writing_hdf5(path) as file:
         for name, values in fields.items():
             file[f"fields/{name}"] = values.cpu().numpy()
         if times is not None:

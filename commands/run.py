@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
@@ -34,6 +35,8 @@ class Run:
     """
 
     def __init__(self, folder: str, device: str = "auto", data: str | None = None):
+        if not isinstance(folder, str):
+            raise InputError(f"run is the folder of one training run, such as run=outputs/quickstart, not {folder!r}.")
         self.folder = Path(folder)
         self.device = choose_device(device)
         self.config = read_config(self.folder)
@@ -85,8 +88,7 @@ class Run:
     def sample(self, number: int, disc: Spaces | DiscretizationFamily) -> dict[str, Tensor]:
         """One test sample as a batch of one."""
         data = self.data("test", disc)
-        if not 0 <= number < len(data):
-            raise InputError(f"There is no test sample {number}; there are samples 0 to {len(data) - 1}.")
+        require_sample(number, data)
         return data.batch([number])
 
     def data(self, split: str, disc: Spaces | DiscretizationFamily) -> Dataset:
@@ -107,6 +109,12 @@ class Run:
         return nodes
 
 
+def require_sample(number: int, data: Dataset) -> None:
+    """Refuse a test sample that is not there."""
+    if not isinstance(number, int) or not 0 <= number < len(data):
+        raise InputError(f"There is no test sample {number}; there are samples 0 to {len(data) - 1}.")
+
+
 def choose_device(device: str) -> torch.device:
     """ "auto" is the GPU if there is one.
 
@@ -119,8 +127,12 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"Unknown device {device!r}; choose auto, cpu or cuda.") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise InputError(f"Operators run on device=cpu or device=cuda, not on {device!r}.")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise InputError("This machine has no CUDA device that torch can use; choose device=cpu or device=auto.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"This machine has {torch.cuda.device_count()} CUDA devices, so there is no {device!r}.")
     return chosen
 
 
@@ -132,11 +144,13 @@ def read_config(folder: Path) -> DictConfig:
     """
     try:
         config = OmegaConf.load(folder / CONFIG)
-    except (OSError, ValueError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise FileError(
-            f"{folder} holds no run of thalweg ({error}). Give the folder that `thalweg train` wrote, such as run=outputs/quickstart."
+            f"{folder} holds no run of thalweg ({_one_line(error)}). Give the folder that `thalweg train` wrote, such as "
+            "run=outputs/quickstart."
         ) from error
-    assert isinstance(config, DictConfig)
+    if not isinstance(config, DictConfig):
+        raise FileError(f"{folder / CONFIG} is damaged: it holds no mapping of keys to values. Restore it, or train again.")
     return config
 
 
@@ -144,3 +158,7 @@ def write_config(folder: Path, config: DictConfig) -> None:
     """Write the resolved configuration into the run's folder."""
     with atomic(folder / CONFIG) as partial:
         partial.write_text(OmegaConf.to_yaml(config, resolve=True))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """Input fields from users: an expression in the coordinates, a number, a VTU file, or a file of a data set."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ def read_source(source: str | float, name: str, space: Space | Grid) -> Tensor:
         FileError: the file is missing or damaged.
     """
     text = str(source).strip()
-    path, _, sample = text.partition(":")
+    numbered = re.fullmatch(r"(.*\.(?:h5|hdf5)):(.*)", text)
+    path, sample = numbered.groups() if numbered else (text, "0")
+    if not sample.isdecimal():
+        raise InputError(f"{sample!r} in {text!r} for field {name!r} is no number of a sample; write file.h5:7 for the eighth.")
     if path.endswith(".vtu"):
         if isinstance(space, Grid):
             raise InputError(f"Field {name!r} lives on a uniform grid; a VTU file has a mesh. Give an .h5 file or an expression.")
         return _from_vtu(Path(path), name, space)
     if path.endswith((".h5", ".hdf5")):
-        return _from_hdf5(Path(path), name, space, int(sample or 0))
+        return _from_hdf5(Path(path), name, space, int(sample))
     return _from_expression(text, name, space)
 
 
@@ -64,6 +68,8 @@ def _evaluated(text: str, name: str, points: np.ndarray) -> np.ndarray:
             f"The expression {text!r} for field {name!r} is not understood ({error}). Write it as in Python, for example "
             "10*sin(pi*x)*exp(-y**2)."
         ) from error
+    if np.iscomplexobj(values):
+        raise InputError(f"The expression {text!r} for field {name!r} has complex values, but fields are real.")
     values = np.broadcast_to(np.asarray(values, dtype=np.float64), len(points))
     if not np.isfinite(values).all():
         raise InputError(

@@ -1,5 +1,6 @@
 """How far a prediction is from the solution, told from its residual alone and calibrated where solutions are known."""
 
+import itertools
 import json
 import math
 import os
@@ -66,7 +67,7 @@ class Certificate:
             raise InputError(f"A coverage lies between 0 and 1, as 0.9 does; got {coverage}.")
         rank = math.ceil((len(self.ratios) + 1) * coverage)
         if rank > len(self.ratios):
-            needed = math.ceil(coverage / (1 - coverage))
+            needed = next(n for n in itertools.count(1) if math.ceil((n + 1) * coverage) <= n)
             raise InputError(
                 f"A coverage of {coverage} needs {needed} calibration samples or more; there are {len(self.ratios)}."
             )
@@ -86,8 +87,10 @@ class Certificate:
         """
         try:
             return Certificate(tuple(json.loads(Path(path).read_text())["ratios"]))
-        except (OSError, ValueError, KeyError) as error:
-            raise FileError(f"There is no certificate in {path} ({error}). Make one by `thalweg evaluate`.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FileError(
+                f"There is no certificate in {path} ({error}). Delete the file; `thalweg predict certify=0.9` makes it anew."
+            ) from error
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ A checkpoint is a folder ``checkpoints/step-<n>``, written under another name an
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ class Checkpoints:
                 file.write_text(json.dumps({"checkpoint": f"step-{progress['best_step']:08d}"}))
 
     def _all(self) -> list[Path]:
-        return [path for path in self.folder.glob("step-*") if path.is_dir()]
+        return [path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name) and path.is_dir()]
 
     def _prune(self) -> None:
         kept = set(sorted(self._all(), key=_step)[-2:])

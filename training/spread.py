@@ -105,4 +105,6 @@ class SpreadCalibration:
         try:
             return SpreadCalibration(**{name: tuple(values) for name, values in json.loads(Path(path).read_text()).items()})
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise FileError(f"There is no calibration of spreads in {path} ({error}). Make one by `thalweg evaluate`.") from error
+            raise FileError(
+                f"There is no calibration of spreads in {path} ({error}). Delete the file; `thalweg evaluate` makes it anew."
+            ) from error
