@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..configuration import build
-from ..data.shards import read_provenance, shards
+from ..data.shards import Spaces, read_provenance, shards
 from ..errors import InputError
-from ..fem import DiscretizationFamily
+from ..fem import DiscretizationFamily, export
 from ..fem.grid_transfer import grid_transfer
 from ..training.evaluation import Result
 from ..training.metrics import accumulate, finish
 from ..training.objectives import Rollout
-from .run import Run
+from .run import CONFIG, Run
 
 
 def solver_levels(run: Run, levels: list[Any], split: str, samples: int) -> Iterator[tuple[str, Result]]:
@@ -43,6 +43,7 @@ def solver_levels(run: Run, levels: list[Any], split: str, samples: int) -> Iter
             "The cheaper solver of a family of meshes would need meshes of its own; compare its operators with solver=[]."
         )
     fine = build(nodes)
+    _require_own_data(fine, disc, run)
     data = run.data(split, disc)
     first = [i for i, attempt in enumerate(data.parameters.get("attempt", [0] * len(data))) if not attempt][:samples]
     truth = {name: values.double().cpu() for name, values in data.batch(first).items()}
@@ -57,6 +58,18 @@ def solver_levels(run: Run, levels: list[Any], split: str, samples: int) -> Iter
         else:
             prediction, seconds = _solve_on_mesh(fine, coarse, truth)
         yield ", ".join(f"{key} {value}" for key, value in change.items()), _judge(run, prediction, truth, seconds)
+
+
+def _require_own_data(problem: Any, disc: Spaces, run: Run) -> None:
+    """Refuse a run whose problem is not the one that made its data."""
+    from ..solvers.grid.problem import GridProblem
+
+    own = problem.export() if isinstance(problem, GridProblem) else export(problem.spaces)
+    if own.fingerprint != disc.fingerprint:
+        raise InputError(
+            f"The data in {run.config.data.folder} were not made by the problem in {run.folder / CONFIG}: meshes, elements or grids "
+            "differ, so that there is no cheaper version of it. Compare without solver=..."
+        )
 
 
 def _solve_on_mesh(fine: Any, coarse: Any, truth: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[float]]:
