@@ -18,7 +18,7 @@ from ..fem import DiscretizationFamily
 from ..storage import atomic
 from ..visualization import plot_comparison, plot_over_time
 from ..visualization.curves import read_rows
-from .run import Run, read_config, write_config
+from .run import Run, read_config, require_own_folder, write_config
 
 log = logging.getLogger("thalweg")
 
@@ -109,6 +109,7 @@ def trained_operator(trained: Run) -> TrainedOperator:
 
 def _prepare(folder: Path, config: DictConfig) -> bool:
     """Make the folder ready; returns whether there is something to resume."""
+    require_own_folder(folder, config)
     found = (folder / CONTROLS).exists()
     if found and not config.resume and not config.overwrite:
         raise InputError(
@@ -122,6 +123,8 @@ def _prepare(folder: Path, config: DictConfig) -> bool:
                 f"The optimisation in {folder} was started with another {', '.join(changed)}. Resume it with the configuration "
                 "it was started with, or start a new one by name=..."
             )
+    if found and not config.resume:
+        (folder / CONTROLS).unlink()  # or an interrupted start would be resumed from there
     write_config(folder, config)
     return found and config.resume
 

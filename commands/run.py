@@ -154,6 +154,23 @@ def read_config(folder: Path) -> DictConfig:
     return config
 
 
+def require_own_folder(folder: Path, config: DictConfig) -> None:
+    """Refuse a folder that holds a run of another verb, whose configuration would be lost.
+
+    Raises:
+        InputError: it does.
+    """
+    try:
+        before = read_config(folder)
+    except FileError:
+        return
+    if ("training" in before) != ("training" in config):
+        raise InputError(
+            f"{folder} holds {'a training run' if 'training' in before else 'an optimisation by thalweg control'}. Give this one another "
+            "name by name=..., or another folder=..."
+        )
+
+
 def write_config(folder: Path, config: DictConfig) -> None:
     """Write the resolved configuration into the run's folder."""
     with atomic(folder / CONFIG) as partial:

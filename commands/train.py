@@ -26,7 +26,7 @@ from ..training import (
 )
 from ..training.schedule import has_end
 from .judging import build_metrics, build_objective
-from .run import choose_device, read_config, write_config
+from .run import choose_device, read_config, require_own_folder, write_config
 from .splits import in_windows, open_split, read_discretization
 
 log = logging.getLogger("thalweg")
@@ -118,8 +118,9 @@ def _resumes(folder: Path, config: DictConfig) -> bool:
     """Whether there is a checkpoint to resume from.
 
     Raises:
-        InputError: there is one that is neither to be resumed nor overwritten, or that was made otherwise.
+        InputError: there is one that is neither to be resumed nor overwritten, or that was made otherwise; or the folder is another's.
     """
+    require_own_folder(folder, config)
     found = Checkpoints(folder / "checkpoints").latest() is not None
     if found and not config.resume and not config.overwrite:
         raise InputError(
