@@ -172,6 +172,7 @@ def _suggestion(verb: str, overrides: list[str]) -> str:
     """The existing key or group nearest to the first override that names none."""
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
     from omegaconf import DictConfig
 
     def keys(node: DictConfig, prefix: str = "") -> list[str]:
@@ -186,7 +187,11 @@ def _suggestion(verb: str, overrides: list[str]) -> str:
     loader = GlobalHydra.instance().config_loader()
     groups = [group for group in loader.list_groups("") if group != "hydra"]
     groups += [f"{group}/{inner}" for group in groups for inner in loader.list_groups(group) if group != "experiment"]
-    known = {*keys(compose(verb)), *groups}
+    try:
+        config = compose(verb, overrides=[override for override in overrides if override.split("=", 1)[0] in groups])
+    except HydraException:
+        config = compose(verb)
+    known = {*keys(config), *groups}
     for override in overrides:
         key = override.split("=", 1)[0].lstrip("+~").split("@")[0]
         if key not in known and (guess := get_close_matches(key, known, 1)):

@@ -1,9 +1,9 @@
 """Optimisers of a reduced functional, with a history on disk from which they go on."""
 
-import json
 import logging
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -222,7 +222,7 @@ class _Record:
             with np.load(self.folder / CONTROLS, allow_pickle=False) as file:
                 values = {name: file[name] for name in file.files}
             rows = MetricsLog(self.folder / HISTORY).rows()
-        except (OSError, ValueError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise FileError(f"{self.folder} holds no optimisation to resume ({error}). Start it without resume.") from error
         if not rows:
             raise FileError(f"{self.folder / HISTORY} is empty or missing: there is nothing to resume. Start without resume.")

@@ -12,10 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from small import SMALL, configuration
-from thalweg.commands import evaluate, generate, predict, train
+from thalweg.commands import control, evaluate, generate, predict, train
 from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.fem import load
@@ -133,6 +134,31 @@ def test_a_run_is_not_overwritten_unasked(trained: Path, dataset: Path):
     with pytest.raises(InputError, match="resume=true"):
         train.run(configuration("train", dataset))
     assert (trained / "checkpoints/best.json").exists()
+
+
+def test_a_run_of_another_verb_is_not_overwritten(trained: Path):
+    before = (trained / "config.yaml").read_bytes()
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("control", overrides=["experiment=darcy_permeability", f"folder={trained}", "overwrite=true"])
+    with pytest.raises(InputError, match="holds a training run"):
+        control.run(config)
+    assert (trained / "config.yaml").read_bytes() == before
+
+
+def test_an_earlier_run_goes_when_the_new_one_can_begin_and_what_was_found_of_it_too(
+    trained: Path, dataset: Path, tmp_path: Path
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    found = run / f"certificate-{Checkpoints(run / 'checkpoints').best().name}.json"
+    found.write_text('{"ratios": [1.0]}')
+    overrides = [f"data.folder={dataset / 'data'}", "overwrite=true"]
+    with pytest.raises(InputError, match=r"Invalid learning rate: -1"):
+        train.run(configuration("train", tmp_path, *overrides, "training.optimizer.lr=-1"))
+    assert Checkpoints(run / "checkpoints").best().exists()
+    assert found.exists()
+    train.run(configuration("train", tmp_path, *overrides, "training.loop.epochs=1"))
+    assert not found.exists()
 
 
 def test_the_checkpoint_of_another_operator_is_refused(trained: Path, dataset: Path, tmp_path: Path):
