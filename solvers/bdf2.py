@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import DivergedError
 from ..fem.firedrake import firedrake
+from .interruption import finished_first
 from .navier_stokes import LU, convection, measure, stokes
 
 
@@ -76,7 +77,8 @@ class BDF2:
             t = start + (n + 1) * dt
             boundary(t)
             try:
-                self._solver.solve()
+                with finished_first():
+                    self._solver.solve()
             except fd.ConvergenceError as error:
                 raise DivergedError(f"The step to t = {t:.6g} with dt = {dt:.3g} failed ({error}).") from error
             u_new = self.z.subfunctions[0].dat.data_ro

@@ -177,7 +177,9 @@ class HyperelasticBeam(Problem):
     def _find_equilibrium(self, where: str) -> None:
         solve_or_explain(self.nonlinear_solver, "hyperelastic")
         if unstable := self.unstable_modes():
-            raise DivergedError(f"The equilibrium found {where} is unstable in {unstable} modes.")
+            perfect = self.inputs == ("g",) and not self._constant_load
+            hint = " A perfect beam cannot choose the side to which it buckles: give it a load." if perfect else ""
+            raise DivergedError(f"The equilibrium found {where} is unstable in {unstable} modes.{hint}")
 
     def unstable_modes(self) -> int:
         """Negative eigenvalues of the stiffness at the last equilibrium, counted by the pivots of its factors (Sylvester's law)."""

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DivergedError, InputError
 from ..fem import Discretization, boundary_tags, export
 from ..fem.firedrake import firedrake
+from .interruption import finished_first
 
 
 class Problem(ABC):
@@ -115,10 +116,11 @@ def resolve_mesh(path: str) -> Path:
 
 
 def solve_or_explain(solver: Any, what: str) -> None:
-    """Run a Firedrake solver; divergence becomes an error that says what to try."""
+    """Run a Firedrake solver to its end, even if interrupted; divergence becomes an error that says what to try."""
     fd = firedrake()
     try:
-        solver.solve()
+        with finished_first():
+            solver.solve()
     except fd.ConvergenceError as error:
         raise DivergedError(
             f"The {what} solver diverged ({error}). The input may be too extreme: lower its amplitude, refine the mesh, "

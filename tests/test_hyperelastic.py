@@ -1,5 +1,7 @@
 """The compressed beam against exact deformations, linear elasticity, Euler's load, and the energy it minimises."""
 
+import signal
+
 import firedrake as fd
 import numpy as np
 import pytest
@@ -113,10 +115,30 @@ def test_a_slender_beam_buckles_at_eulers_load():
 
 def test_a_perfect_beam_cannot_decide_where_to_buckle():
     beam = HyperelasticBeam((10, 1), refinements=0)
-    with pytest.raises(DivergedError, match=r"No step of .* of the way .* unstable in 1 modes"):
+    with pytest.raises(DivergedError, match=r"No step of .* of the way .* unstable in 1 modes\. .* give it a load"):
         beam.solve({"g": beam.shortening(0.05)})
     inputs = {"g": beam.shortening(0.01)}
     assert np.abs(beam.solve(inputs)["u"].dat.data_ro[:, 0]).max() == pytest.approx(0.01)
+
+
+def test_an_interruption_waits_for_the_end_of_a_solve(beam: HyperelasticBeam, buckled: dict):
+    """An error within PETSc's callbacks would end in its own traceback."""
+    inputs, iterations = {name: buckled[name] for name in beam.inputs}, []
+
+    def interrupt(_: object, iteration: int, __: float) -> None:
+        if not iterations:
+            signal.raise_signal(signal.SIGINT)
+        iterations.append(iteration)
+
+    beam.nonlinear_solver.snes.setMonitor(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            beam.solve(inputs)
+    finally:
+        beam.nonlinear_solver.snes.monitorCancel()
+    assert len(iterations) > 1
+    assert iterations == list(range(len(iterations)))  # one solve, and none after it
+    assert np.abs(beam.solve(inputs)["u"].dat.data_ro - buckled["u"].dat.data_ro).max() < 1e-9
 
 
 def test_impossible_beams_are_refused():
