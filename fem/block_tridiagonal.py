@@ -82,7 +82,7 @@ class BlockTridiagonalSolver(nn.Module):
         """``(batch, blocks, width, 1)``."""
         y = b.index_select(1, self.order)
         missing = self.blocks * self.width - len(self.order)
-        return nn.functional.pad(y, (0, missing)).view(len(b), self.blocks, self.width, 1)
+        return nn.functional.pad(y, (0, missing)).view(b.shape[0], self.blocks, self.width, 1)
 
     def extra_repr(self) -> str:
         return f"{len(self.order)} free dofs of {self.size} in {self.blocks} blocks of {self.width}"

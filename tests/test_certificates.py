@@ -52,6 +52,20 @@ def test_the_coverage_of_conformal_bounds_is_the_promised_one():
     assert sum(held) / len(held) == pytest.approx(0.8, abs=0.03)
 
 
+def test_samples_that_chose_the_checkpoint_are_no_calibration_for_it():
+    """Of 100 checkpoints of equal worth the one with the least error on 64 samples covers less than promised, calibrated on these."""
+    generator = torch.Generator().manual_seed(0)
+    held = {"the same": 0.0, "others": 0.0}
+    for _ in range(200):
+        errors = torch.randn(3, 100, 64, generator=generator).exp()
+        chosen = int(errors[0].mean(1).argmin())
+        for number, samples in enumerate(held):
+            bound = Certificate(tuple(errors[number, chosen].sort().values.tolist())).factor(0.9)
+            held[samples] += float((errors[2, chosen] <= bound).double().mean()) / 200
+    assert held["others"] == pytest.approx(0.905, abs=0.015)
+    assert held["the same"] < 0.84
+
+
 def test_a_coverage_needs_enough_samples():
     certificate = Certificate(tuple(float(i) for i in range(1, 10)))
     assert certificate.factor(0.9) == 9

@@ -1,9 +1,13 @@
 """Newton's method in torch: Jacobians are those that Firedrake assembles, a step squares the error, and no energy rises."""
 
+from pathlib import Path
+
 import firedrake as fd
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from manufactured import evaluate, fields, order
@@ -172,6 +176,19 @@ def test_an_operator_is_trained_without_its_correction(diffusion):
     corrected = operators.NewtonCorrection(start, step)
     assert torch.equal(corrected.train()(given)["u"], start(given)["u"])
     assert not torch.equal(corrected.eval()(given)["u"], start(given)["u"])
+
+
+def test_a_corrected_operator_is_one_file_for_torch(beam, tmp_path: Path):
+    disc, given = beam
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("train", overrides=["experiment=hyperelastic_beam", "operator.operator.processor.channels=8"])
+    operator = operators.build_operator(OmegaConf.to_container(config.operator, resolve=True), disc.to(torch.float32)).eval()
+    single = {name: values.float() for name, values in given.items()}
+    operator.set_scales(single)
+    operators.export_operator(operator, single, tmp_path / "beam.pt2")
+    program, _ = operators.load_exported(tmp_path / "beam.pt2")
+    inputs = {name: single[name] for name in ("g", "E", "t")}
+    torch.testing.assert_close(program(inputs)["u"], operator(single)["u"], atol=1e-6, rtol=1e-4)
 
 
 def test_newtons_estimate_trains_as_data_do_where_the_equation_is_linear():

@@ -1,5 +1,6 @@
 """The derivative of a compiled one-form with respect to one of its fields, as the entries of a batch of sparse matrices."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class Jacobian(nn.Module):
     def forward(self, **values: Tensor | float) -> Tensor:
         """The entries ``(entries, batch)`` for arguments of the form, ``(batch, dofs)`` each; errors as for :class:`Residual`."""
         fields, constants, batch_shape = self.form.columns(values)
-        array, like, batch = self.form.array, self.form.get_buffer("_dtype"), batch_shape.numel()
+        array, like, batch = self.form.array, self.form.get_buffer("_dtype"), math.prod(batch_shape)
         derivatives = [kernel.outputs(kernel.inputs(fields, constants, array), array, like) for kernel in self._kernels]
         entries = [self._integrated(block, derivatives[block.kernel], batch) for block in self._blocks]
         return torch.cat([like.new_empty(0, batch), *entries])
