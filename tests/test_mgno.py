@@ -542,6 +542,25 @@ def test_a_closure_learns_and_keeps_the_operator_elliptic():
     assert torch.autograd.gradcheck(output, (closure.hidden.weight.detach().requires_grad_(),), fast_mode=True)
 
 
+def test_a_closure_leaves_resolved_coefficients_as_they_are():
+    """Whatever its weights: T is the identity for constants, and its distance to it falls fourfold with h for a smooth coefficient."""
+    torch.manual_seed(0)
+    operator = MgNO(Grid((33, 33)), **IO, architecture=replace(DARCY, closure=4), dirichlet=SIDES[:4], coefficient="a").double()
+    closure, distances = operator.network.closure, []
+    assert closure is not None
+    for parameter in closure.parameters():
+        nn.init.normal_(parameter)
+    identity = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    for points in (33, 65, 129):
+        features = operator.levels((points, points)).cell_features
+        constant = torch.full((points**2, 1, 1), 0.7, dtype=torch.float64)
+        torch.testing.assert_close(closure(constant, features), identity.expand((points - 1) ** 2, 1, 3), rtol=0, atol=1e-10)
+        v = smooth_coefficient(points).log().flatten(2).permute(2, 0, 1)
+        distances.append((closure(v, features) - identity).abs().mean().item())
+    assert distances[0] / distances[1] == pytest.approx(4, rel=0.15)
+    assert distances[1] / distances[2] == pytest.approx(4, rel=0.1)
+
+
 def test_a_grid_may_end_before_the_boundary():
     """Every second of 18 points along x: the boundary is one fine cell beyond the last. Poisson's equation is solved as on all of them."""
     architecture = replace(POISSON, pre=3, post=3)

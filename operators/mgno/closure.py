@@ -41,8 +41,12 @@ class Closure(nn.Module):
     """Symmetric tensors T on the cells, by which the coefficient is multiplied, from a network of one hidden layer of the inputs nearby.
 
     ``forward(v (nodes, batch, in_channels), features) -> (cells, batch, entries)``, the diagonal t_i = exp(s_i) first, |s_i| < 3, then
-    t_ij = tanh(s_ij) √(t_i t_j) / (dim − 1). Untrained T is the identity; it is positive definite whatever the weights are, so that the
-    operator stays symmetric and elliptic. A coefficient that jumps within a cell acts on averages as a tensor does.
+    t_ij = tanh(s_ij) √(t_i t_j) / (dim − 1). A coefficient that jumps within a cell acts on averages as a tensor does; one that does not
+    vary is known. So s = w s' with s' of the network and the contrast w = c / (1 + c), c the square of how much the inputs vary in the
+    cell and around it: T is the identity where they are constant, and tends to it as the square of the spacing where they are smooth. The
+    operator of a resolved coefficient is left as it is, at every resolution.
+
+    Untrained T is the identity; it is positive definite whatever the weights are, so that the operator stays symmetric and elliptic.
     """
 
     def __init__(self, in_channels: int, hidden: int, dim: int):
@@ -55,9 +59,18 @@ class Closure(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, v: Tensor, features: CellFeatures) -> Tensor:
-        s = self.out(nn.functional.gelu(self.hidden(features(v))))
+        near = features(v)
+        s = contrast(near, self.dim) * self.out(nn.functional.gelu(self.hidden(near)))
         root = (MAX_LOGARITHM / 2 * torch.tanh(s[..., : self.dim] / MAX_LOGARITHM)).exp()
         mixed = [
             torch.tanh(s[..., self.dim + k]) * root[..., i] * root[..., j] / (self.dim - 1) for k, (i, j) in enumerate(self.pairs)
         ]
         return torch.cat([root.square(), *(t[..., None] for t in mixed)], dim=-1)
+
+
+def contrast(near: Tensor, dim: int) -> Tensor:
+    """c / (1 + c) for c the sum of squares of slopes, and of differences to local averages, ``(cells, batch, 1)``, from cell features."""
+    mean, *slopes = near.chunk(1 + dim, dim=-1)
+    own, average = mean.chunk(2, dim=-1)
+    c = torch.cat([own - average, *slopes], dim=-1).square().sum(-1, keepdim=True)
+    return c / (1 + c)
