@@ -11,6 +11,7 @@ from .lid_cavity import LidCavity
 from .mixed_darcy import MixedDarcy
 from .nonlinear_diffusion import NonlinearDiffusion
 from .obstacle_flow import ObstacleFlow
+from .obstacle_wake import ObstacleWake, OnRandomObstacles
 from .obstacles import Channel, Disc, obstacle_mesh
 from .pipe_flow import PipeFlow
 from .poisson import Poisson
@@ -36,6 +37,8 @@ __all__ = [
     "MixedDarcy",
     "NonlinearDiffusion",
     "ObstacleFlow",
+    "ObstacleWake",
+    "OnRandomObstacles",
     "PipeFlow",
     "Poisson",
     "Problem",

@@ -13,6 +13,7 @@ from .cylinder_channel import CENTRE, DIAMETER, CylinderChannel
 from .force_history import ForceHistory
 from .navier_stokes import convection, measure, stokes
 from .problem import Problem, markers
+from .quantities import require_positive
 from .sbdf3 import SBDF3, combined
 
 MEAN_SPEED = 1.0  # of the inflow in m/s, two thirds of the parabola's peak
@@ -74,6 +75,7 @@ class ControlledCylinderFlow(Problem):
         dt: float = 8e-4,
         every: int = 5,
     ):
+        require_positive(viscosity=viscosity)
         if every < 1 or not dt > 0 or min(spin_up, settle, average / 2, ramp) < dt * every:
             raise InputError(
                 f"spin_up={spin_up}, settle={settle}, ramp={ramp} and half of average={average} must not be shorter than the distance of "

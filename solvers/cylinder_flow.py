@@ -1,38 +1,14 @@
-"""Unsteady incompressible flow past a cylinder in a channel: vortex streets as trajectories, and the forces on the cylinder in time."""
+"""The vortex street behind a cylinder, as in the DFG benchmarks 2D-2 and 2D-3."""
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from math import ceil
-from typing import Any
-
-import numpy as np
-
-from ..errors import DivergedError, InputError
-from ..fem.firedrake import firedrake
-from .bdf2 import BDF2
-from .cylinder_channel import CENTRE, DIAMETER, HEIGHT, CylinderChannel
-from .force_history import ForceHistory
-from .navier_stokes import convection, measure, stokes, unsteady_residual
-from .problem import Problem
-
-#: The seconds of a developed flow from which random phases are drawn: three periods and more.
-PHASES = 1.0
+from .channel_flow import ChannelFlow
+from .cylinder_channel import CylinderChannel
 
 
-class CylinderFlow(Problem):
-    """u_t − ν Δu + (u·∇)u + ∇p = 0, ∇·u = 0 in the DFG channel; u = g at the inflow, no slip at walls and cylinder, free outflow.
+class CylinderFlow(ChannelFlow):
+    """Flow in the DFG channel past a cylinder, in metres and seconds; see :class:`ChannelFlow`.
 
-    Inputs are the inflow velocity ``g``, whose size is also the Reynolds number, and the velocity ``u0`` at t = 0, which need not be
-    free of divergence: the first step projects it. Outputs are frames of the velocity ``u`` (quadratic) and the pressure ``p`` (linear)
-    at ``times``. With Reynolds numbers Ū D/ν above about 50, vortices are shed, fully after about 4 s; ``spin_up`` is the time of the first
-    frame. Random inflows are those of :class:`SteadyCylinderFlow`; random initial velocities are vortices in the wake, which choose the
-    phase of the shedding and bring it forward; or, with ``developed``, states of one developed flow at random phases, scaled to the
-    inflow.
-
-    Exported forms, in ``z`` = (u, p) and ``u_t``, the time derivative of u: ``residual``, the balances of momentum and mass; ``force``, the
-    force on the cylinder in a direction ``w`` that is one at the cylinder's nodes (:meth:`CylinderChannel.unit_velocity`); in ``u`` alone
-    ``transport``, the weak form of (u·∇)u − ν Δu, what a time step of the velocity is made of besides the pressure, and in u and ``a``
-    its derivative ``transport_rate``; and ``mean_inflow`` of ``g``. The weak divergence is exported as the product of V and Q.
+    With Reynolds numbers Ū D/ν above about 50, vortices are shed, fully after about 4 s. Random inflows are those of
+    :class:`SteadyCylinderFlow`.
 
     Benchmarks (Schäfer and Turek, 1996): the parabola of peak 1.5 m/s is 2D-2, Reynolds number 100; with ``period=16`` it is 2D-3.
 
@@ -48,15 +24,12 @@ class CylinderFlow(Problem):
         period: of a factor sin(2πt/period) of the inflow; by default the inflow is constant.
         refinements: how often the mesh is refined.
         modes: size of two random modes of the inflow, relative to the peak; with 0 it is a parabola.
-        developed: time of a shared spin-up from rest at the middle of the peaks, whose last second gives the initial velocities; it saves
-            the spin-up of each sample. 0 for random vortices.
+        developed: time of a shared spin-up from rest at the middle of the peaks, whose last second, three periods and more, gives the
+            initial velocities; it saves the spin-up of each sample. 0 for random vortices.
         hierarchy: also export scalar spaces for processors (:meth:`CylinderChannel.scalar_spaces`).
     """
 
-    inputs = ("g", "u0")
-    outputs = ("u", "p")
     dirichlet = CylinderChannel.boundary
-    products = (("V", "Q"),)
 
     def __init__(
         self,
@@ -74,144 +47,17 @@ class CylinderFlow(Problem):
         developed: float = 0.0,
         hierarchy: bool = False,
     ):
-        if modes < 0 or not (developed == 0 or developed >= PHASES):
-            raise InputError(f"modes={modes} must not be negative, and developed={developed} be 0 or at least {PHASES} s.")
-        self._interval = _frame_interval(spin_up, duration, frames, dt)
-        fd = firedrake()
-        self.channel = CylinderChannel(mesh, refinements)
-        V, Q, Z = self.channel.V, self.channel.Q, self.channel.Z
-        self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []
-        if hierarchy:
-            scalar, self.transfers = self.channel.scalar_spaces()
-            self.spaces |= scalar
-        self.fields = {"g": "V", "u0": "V", "u": "V", "p": "Q"}
-        self.times = spin_up + np.linspace(0, duration, frames)
-        self.peak = (float(peak[0]), float(peak[1]))
-        self.dt, self.halvings, self.period = dt, halvings, period
-        self.modes, self.developed = modes, developed
-
-        self._g = fd.Function(V, name="g")
-        viscosity = fd.Constant(viscosity, name="viscosity")
-        self._stepper = BDF2(Z, viscosity, self.channel.conditions(self._g))
-        z, rate, self._w = self._stepper.z, self._stepper.rate, fd.Function(V, name="w")
-        self._directions = [self.channel.unit_velocity(i) for i in (0, 1)]
-        u, p = fd.split(z)
-        force = -(stokes(u, p, self._w, 0, viscosity) + fd.inner(rate + convection(u), self._w)) * measure(Z)
-        velocity, v = fd.Function(V, name="u"), fd.TestFunction(V)
-        transport = (viscosity * fd.inner(fd.grad(velocity), fd.grad(v)) + fd.inner(convection(velocity), v)) * measure(Z)
-        a = fd.Function(V, name="a")
-        transport_rate = fd.derivative(transport, velocity, a)
-        mean_inflow = self.channel.mean_inflow(fd.Function(V, name="g"))
-        self.residual = unsteady_residual(z, rate, viscosity)
-        self.forms = {"force": force, "transport": transport, "transport_rate": transport_rate, "mean_inflow": mean_inflow}
-
-    def parabola(self, peak: float) -> Any:
-        """The inflow field with a parabolic profile of this peak."""
-        return self.channel.parabola(peak)
-
-    def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
-        g = self.channel.random_inflow(rng, self.peak, self.modes)
-        speed = float(np.abs(g.dat.data_ro).max())
-        return {"g": g, "u0": self._developed_velocity(rng, speed) if self.developed else self._vortices(rng, speed)}
-
-    def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        step, failure = self._step(), None
-        for halving in range(self.halvings + 1):
-            try:
-                return self._frames(inputs, step / 2**halving)
-            except DivergedError as error:
-                failure = error
-        raise DivergedError(
-            f"{failure} So it did with every step that was tried, {step:.3g} and {self.halvings} halvings. Lower the inflow, refine the "
-            "mesh, or start from a smaller dt=..."
-        ) from failure
-
-    def force_history(self, inputs: Mapping[str, Any], end: float, every: int = 10) -> ForceHistory:
-        """Drag, lift and pressure difference from rest at t = 0 or ``u0`` to ``end``, after every so many steps of ``dt``.
-
-        Raises:
-            DivergedError: the velocity blew up; there is no second attempt.
-        """
-        fd = firedrake()
-        mean = fd.assemble(inputs["g"][0] * fd.ds(domain=self.channel.mesh)) / HEIGHT
-        rows = []
-        for n, t in enumerate(self._march(inputs, self.dt, ceil(end / self.dt - 1e-9)), start=1):
-            if n % every == 0:
-                p = self._stepper.z.subfunctions[1]
-                rows.append((t, *(self._force(w) for w in self._directions), self.channel.pressure_difference(p)))
-        t, drag, lift, difference = np.array(rows).T
-        scale = 2 / (mean**2 * DIAMETER)
-        return ForceHistory(t, scale * drag, scale * lift, difference, shedding_unit=DIAMETER / mean)
-
-    def _force(self, direction: Any) -> float:
-        self._w.assign(direction)
-        return firedrake().assemble(self.forms["force"])
-
-    def _frames(self, inputs: Mapping[str, Any], dt: float) -> dict[str, list[Any]]:
-        every = round(self._interval / dt)
-        first, last = round(self.times[0] / dt), round(self.times[-1] / dt)
-        frames: dict[str, list[Any]] = {"u": [], "p": []}
-        for n, _ in enumerate(self._march(inputs, dt, last), start=1):
-            if n >= first and (n - first) % every == 0:
-                for name, part in zip(("u", "p"), self._stepper.z.subfunctions, strict=True):
-                    frames[name].append(part.copy(deepcopy=True))
-        return frames
-
-    def _march(self, inputs: Mapping[str, Any], dt: float, steps: int) -> Iterator[float]:
-        g = inputs["g"].dat.data_ro
-        u0 = inputs["u0"] if "u0" in inputs else firedrake().Function(self.channel.V)
-
-        def boundary(t: float) -> None:
-            self._g.dat.data_wo[...] = g if self.period is None else np.sin(2 * np.pi * t / self.period) * g
-
-        limit = 10 * max(np.abs(g).max(), np.abs(u0.dat.data_ro).max())
-        return self._stepper.march(u0, 0.0, dt, steps, boundary, limit)
-
-    def _step(self) -> float:
-        """The largest step up to ``dt`` that meets every frame."""
-        return self._interval / ceil(self._interval / self.dt - 1e-9)
-
-    def _developed_velocity(self, rng: np.random.Generator, speed: float) -> Any:
-        """A state of the shared spin-up at a random time, scaled to this speed of the inflow."""
-        states, reference = self._spun_up
-        u0 = firedrake().Function(self.channel.V)
-        u0.dat.data_wo[...] = speed / reference * states[int(rng.integers(len(states)))]
-        return u0
-
-    @cached_property
-    def _spun_up(self) -> tuple[list[np.ndarray], float]:
-        """Velocities of the last second of a flow from vortices in the wake, and the speed of its inflow."""
-        peak, dt = sum(self.peak) / 2, self._step()
-        g = self.channel.parabola(peak)
-        inputs = {"g": g, "u0": self._vortices(np.random.default_rng(0), peak)}
-        steps, kept = ceil(self.developed / dt), ceil(PHASES / dt)
-        velocity = self._stepper.z.subfunctions[0]
-        march = enumerate(self._march(inputs, dt, steps), start=1)
-        return [velocity.dat.data_ro.copy() for n, _ in march if n > steps - kept], float(np.abs(g.dat.data_ro).max())
-
-    def _vortices(self, rng: np.random.Generator, speed: float) -> Any:
-        """Three Gaussian vortices in the wake, of this order of speed: u = (∂ψ/∂y, −∂ψ/∂x), ψ = Σ a exp(−|x − c|²/2D²)."""
-        fd = firedrake()
-        x, y = fd.SpatialCoordinate(self.channel.mesh)
-        vortices = []
-        for strength, along, across in rng.uniform([-1, 2, -1], [1, 10, 1], (3, 3)):
-            cx, cy = CENTRE[0] + along * DIAMETER, CENTRE[1] + across * DIAMETER
-            amplitude = fd.Constant(strength * speed * DIAMETER)
-            vortices.append(amplitude * fd.exp(-((x - fd.Constant(cx)) ** 2 + (y - fd.Constant(cy)) ** 2) / (2 * DIAMETER**2)))
-        psi: Any = sum(vortices)
-        return fd.Function(self.channel.V).interpolate(fd.as_vector([psi.dx(1), -psi.dx(0)]))
-
-
-def _frame_interval(spin_up: float, duration: float, frames: int, dt: float) -> float:
-    if frames < 2 or not (spin_up > 0 and duration > 0 and dt > 0):
-        raise InputError(
-            f"A trajectory needs two frames or more and a positive spin_up, duration and dt, not frames={frames}, spin_up={spin_up}, "
-            f"duration={duration} and dt={dt}."
+        super().__init__(
+            CylinderChannel(mesh, refinements),
+            viscosity=viscosity,
+            peak=peak,
+            spin_up=spin_up,
+            duration=duration,
+            frames=frames,
+            dt=dt,
+            halvings=halvings,
+            period=period,
+            modes=modes,
+            developed=developed,
+            hierarchy=hierarchy,
         )
-    interval = duration / (frames - 1)
-    if abs(spin_up / interval - round(spin_up / interval)) > 1e-6:
-        raise InputError(
-            f"spin_up={spin_up} is no multiple of the distance of frames, duration / (frames - 1) = {interval:.6g}, so no constant time "
-            "step meets all frames. Change one of the three."
-        )
-    return interval

@@ -11,6 +11,7 @@ from ..fem.firedrake import firedrake
 from .navier_stokes import NEWTON_LU, measure, newton, steady_residual, taylor_hood
 from .obstacles import Channel, Disc, obstacle_mesh
 from .problem import Problem
+from .quantities import require_positive
 
 
 class ObstacleFlow(Problem):
@@ -52,6 +53,7 @@ class ObstacleFlow(Problem):
     ):
         if not 1 <= number[0] <= number[1]:
             raise InputError(f"The number of obstacles must be a range of 1 or more, not {number[0]} to {number[1]}.")
+        require_positive(viscosity=viscosity)
         fd = firedrake()
         self.channel = Channel(*channel)
         self.number, self.radius, self.gap = number, radius, gap

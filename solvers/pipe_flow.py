@@ -11,6 +11,7 @@ from ..fem.communicator import communicator
 from ..fem.firedrake import firedrake
 from .navier_stokes import NEWTON_LU, newton, taylor_hood
 from .problem import Problem
+from .quantities import require_positive
 
 
 class PipeFlow(Problem):
@@ -45,6 +46,7 @@ class PipeFlow(Problem):
         heights: tuple[float, float] = (-2.0, 2.0),
         slopes: tuple[float, float] = (-1.0, 1.0),
     ):
+        require_positive(viscosity=viscosity)
         fd = firedrake()
         mesh = fd.RectangleMesh(*cells, self.LENGTH, 1.0, quadrilateral=True, comm=communicator())
         mesh.boundary_names = {"inflow": 1, "outflow": 2, "bottom": 3, "top": 4}

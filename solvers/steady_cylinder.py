@@ -9,6 +9,7 @@ from ..fem.firedrake import firedrake
 from .cylinder_channel import DIAMETER, CylinderChannel
 from .navier_stokes import NEWTON_LU, newton, steady_residual
 from .problem import Problem, solve_or_explain
+from .quantities import require_positive
 
 
 class SteadyCylinderFlow(Problem):
@@ -39,6 +40,7 @@ class SteadyCylinderFlow(Problem):
         peak: tuple[float, float] = (0.1, 0.4),
         refinements: int = 0,
     ):
+        require_positive(viscosity=viscosity)
         fd = firedrake()
         self.channel = CylinderChannel(mesh, refinements)
         V, Q, Z = self.channel.V, self.channel.Q, self.channel.Z

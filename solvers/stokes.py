@@ -10,6 +10,7 @@ from ..fem.firedrake import firedrake
 from .direct import LU
 from .domains import domain
 from .problem import Problem, markers, solve_or_explain
+from .quantities import require_positive
 from .random_field import MaternField
 
 #: Part of the boundary flow by which a velocity may fail to conserve mass, by interpolation.
@@ -50,8 +51,7 @@ class Stokes(Problem):
         refinements: int = 0,
     ):
         fd = firedrake()
-        if viscosity <= 0:
-            raise InputError(f"The viscosity must be positive, not {viscosity:g}.")
+        require_positive(viscosity=viscosity)
         self.meshes = domain(mesh, refinements)
         finest = self.meshes[-1]
         if finest.geometric_dimension != 2:

@@ -7,7 +7,9 @@ from omegaconf import OmegaConf
 
 from thalweg.configuration import build
 from thalweg.data.reference import sample_rng
+from thalweg.errors import InputError
 from thalweg.solvers import Problem
+from thalweg.solvers.family import ProblemFamily
 
 SMALL = {
     "darcy": ["mesh=3"],
@@ -55,3 +57,40 @@ def test_fields_live_in_the_exported_spaces(problem: Problem):
     inputs = problem.random_inputs(sample_rng(0, 0))
     for name, function in inputs.items():
         assert function.function_space() == problem.spaces[problem.fields[name]], name
+
+
+#: Where a configuration keeps the viscosity of a flow.
+VISCOSITY = {
+    "burgers": "viscosity",
+    "burgers_on_grid": "viscosity",
+    "channel_with_discs": "viscosity",
+    "controlled_cylinder": "viscosity",
+    "cylinder_flow": "viscosity",
+    "forced_vorticity": "viscosity",
+    "inflow_channel": "viscosity",
+    "lid_cavity": "viscosity",
+    "moving_disc": "viscosity",
+    "obstacle_flow": "viscosity",
+    "obstacle_wake": "problem.viscosity",
+    "pipe_flow": "viscosity",
+    "solenoidal_stokes": "viscosity",
+    "staggered_cavity": "viscosity",
+    "steady_cylinder": "viscosity",
+    "stokes": "viscosity",
+    "taylor_green": "viscosity",
+    "vorticity": "viscosity",
+}
+
+
+@pytest.mark.parametrize("name", VISCOSITY)
+def test_a_viscosity_that_is_not_positive_is_refused_before_anything_is_solved(name: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("generate", overrides=[f"problem={name}", f"problem.{VISCOSITY[name]}=-0.001"])
+
+    def make() -> None:
+        made = build(OmegaConf.to_container(config.problem, resolve=True))
+        if isinstance(made, ProblemFamily):
+            made.member(0, 0)
+
+    with pytest.raises(InputError, match=r"viscosity.*-0\.001"):
+        make()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
+from ...quantities import require_positive
 from ..burgers import BurgersEquation
 from ..problem import GridProblem, every_nth, take_every_nth
 from ..random_fields import GaussianField
@@ -43,6 +44,7 @@ class PeriodicBurgers(GridProblem):
         final_time: float = 1.0,
         dt: float = 4e-3,
     ):
+        require_positive(viscosity=viscosity)
         if every < 1 or points % every:
             raise InputError(f"Every {every}-th of {points} points is not a periodic grid; choose a divisor.")
         self.every, self.final_time, self.dt = every, final_time, dt

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
+from ...quantities import require_positive
 from ..potentials import potential_of, velocity_of
 from ..problem import GridProblem
 from ..random_fields import DirichletField
@@ -45,6 +46,7 @@ class StaggeredCavity(GridProblem):
         frames: int = 32,
         dt: float = 5e-3,
     ):
+        require_positive(viscosity=viscosity)
         if amplitude < 0 or not start > 0:
             raise InputError(f"The amplitude is 0 or more and the start takes some time; got {amplitude} and {start}.")
         self.cells, self.viscosity, self.amplitude = (cells, cells), viscosity, amplitude

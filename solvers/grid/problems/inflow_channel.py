@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
+from ...quantities import require_positive
 from ..counter_random import uniform_pairs
 from ..faces import Velocity
 from ..potentials import potential_of
@@ -53,6 +54,7 @@ class InflowChannel(GridProblem):
         frames: int = 100,
         dt: float = 5e-3,
     ):
+        require_positive(viscosity=viscosity)
         if not 0 < speeds[0] <= speeds[1] or not start > 0:
             raise InputError(f"Expected positive speeds in order and a positive start; got {speeds} and {start}.")
         self.cells, self.length, self.viscosity, self.disc = tuple(cells), length, viscosity, tuple(disc)

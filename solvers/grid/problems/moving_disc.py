@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
+from ...quantities import require_positive
 from ..counter_random import uniform_pairs
 from ..faces import Velocity
 from ..potentials import at_faces, potential_of
@@ -54,6 +55,7 @@ class MovingDisc(GridProblem):
         frames: int = 47,
         dt: float = 0.01,
     ):
+        require_positive(viscosity=viscosity)
         if not 0 < radii[0] <= radii[1] < 0.2 or speed < 0 or not interval > 0 or not start > 0:
             raise InputError(
                 f"Expected radii below 0.2 in a channel of height 1, a speed of 0 or more, and positive times; got {radii}, {speed}, "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ....errors import InputError
 from ....fem.uniform_grid import Grid
+from ...quantities import require_positive
 from ..counter_random import uniform_pairs
 from ..potentials import potential_of, velocity_of
 from ..problem import GridProblem
@@ -43,6 +44,7 @@ class TaylorGreen(GridProblem):
         frames: int = 16,
         dt: float = 0.05,
     ):
+        require_positive(viscosity=viscosity)
         if disturbance < 0:
             raise InputError(f"The disturbance is 0 or more, not {disturbance}.")
         self.cells, self.viscosity, self.disturbance = (cells,) * 3, viscosity, disturbance
