@@ -9,7 +9,6 @@ those of a run that was left alone.
 
 import argparse
 import json
-import os
 import random
 import signal
 import subprocess
@@ -34,6 +33,8 @@ from thalweg.commands.splits import split_range
 from thalweg.configuration import build
 from thalweg.operators import build_operator
 from thalweg.training import Checkpoints, MetricsLog, Settings, Trainer
+
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def configuration(verb: str, arguments: argparse.Namespace, *overrides: str) -> Any:
@@ -80,7 +81,7 @@ def cost(arguments: argparse.Namespace, streamed: bool) -> dict[str, Any]:
     loss = build(nodes["training"]["loss"], train.discretization)
     torch.manual_seed(0)
     operator = build_operator(nodes["operator"], train.discretization)
-    operator.set_scales(train.fields)
+    operator.set_scales_from(train)
     for part in (operator, train, valid, loss):
         part.to(arguments.device)
     bare, loop, waited = [], [], []
@@ -125,28 +126,31 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
     whole, killed = arguments.folder / "whole", arguments.folder / "killed"
     start = time.monotonic()
     subprocess.run([*command, f"folder={whole}"], check=True, capture_output=True)
-    trained = MetricsLog(whole / "metrics.jsonl").rows()[-1]["seconds"]
-    startup = time.monotonic() - start - trained
-    chance, done, starts = random.Random(0), 0, 0
-    while True:
-        starts += 1
-        process = subprocess.Popen(
-            [*command, f"folder={killed}", "resume=true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        if done < arguments.kills:
-            try:
-                process.wait(startup + chance.uniform(-0.2, 1.6) * trained / (1 + arguments.kills))
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                done += 1
-        if process.wait() == 0:
-            break
+    last = MetricsLog(whole / "metrics.jsonl").rows()[-1]
+    startup = time.monotonic() - start - last["seconds"]
+    chance, done = random.Random(0), 0
+    # A part of the kills comes before the first step after a start; the others at random steps, in order, anywhere within a step.
+    for moment in sorted(chance.uniform(-0.2, 0.95) for _ in range(arguments.kills)):
+        process = subprocess.Popen([*command, f"folder={killed}", "resume=true"], **SILENT)
+        if moment < 0:
+            time.sleep(chance.uniform(0, startup))
+        while moment > 0 and process.poll() is None and steps_done(killed) < moment * last["step"]:
+            time.sleep(1e-3)
+        time.sleep(chance.uniform(0, 3 * last["seconds"] / last["step"]))
+        process.kill()
+        done += process.wait() == -signal.SIGKILL
+    subprocess.run([*command, f"folder={killed}", "resume=true"], check=True, capture_output=True)
     return {
         "kills": done,
-        "starts": starts,
         "weights are bitwise equal": same_weights(whole, killed),
         "metrics are equal": rows(whole) == rows(killed),
     }
+
+
+def steps_done(folder: Path) -> int:
+    """The step of the last checkpoint."""
+    latest = Checkpoints(folder / "checkpoints").latest()
+    return 0 if latest is None else int(latest.name.removeprefix("step-"))
 
 
 def same_weights(*folders: Path) -> bool:
@@ -166,6 +170,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="epochs of each measurement")
     parser.add_argument("--epochs", type=int, default=4, help="of the run that is killed")
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--only-kills", action="store_true", help="measure no times")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--folder", type=Path, help="where data and runs go, a temporary folder by default; data there are used again"
@@ -178,8 +183,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         arguments.folder = (arguments.folder or Path(temporary)).resolve()
         generate.run(configuration("generate", arguments))
-        costs = [cost(arguments, streamed) for streamed in (False, True)]
-        report.print_table("a step of the loop", costs)
+        costs = [] if arguments.only_kills else [cost(arguments, streamed) for streamed in (False, True)]
+        if costs:
+            report.print_table("a step of the loop", costs)
         killed = [kills(arguments)] if arguments.kills else []
         if killed:
             report.print_table("killed and resumed", killed)
