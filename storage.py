@@ -91,10 +91,10 @@ def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[Any]:
             f"The {kind} {path} cannot be read: it is truncated or not an HDF5 file ({error}). Delete it and generate it again."
         ) from error
     with file:
-        found = file.attrs.get("kind")
-        if found != kind:
-            raise FileError(f"{path} was expected to hold a {kind}, but it is marked as {found!r}. Correct the path.")
         try:
+            found = file.attrs.get("kind")
+            if found != kind:
+                raise FileError(f"{path} was expected to hold a {kind}, but it is marked as {found!r}. Correct the path.")
             yield file
         except (OSError, KeyError) as error:
             if isinstance(error, FileError):

@@ -23,7 +23,7 @@ def build_objective(training: Mapping[str, Any], disc: Spaces | DiscretizationFa
 
 def build_metrics(training: Mapping[str, Any], disc: Spaces | DiscretizationFamily) -> dict[str, Metric]:
     """The configured metrics by name."""
-    nodes = training["metrics"]
+    nodes = training["metrics"] or {}
     if isinstance(disc, DiscretizationFamily):
         device = disc.device
         return {name: MetricFamily(lambda own, node=node: build(node, own).to(device), disc) for name, node in nodes.items()}

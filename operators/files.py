@@ -56,7 +56,7 @@ def read_identity(folder: str | os.PathLike) -> tuple[dict | None, str | None]:
     try:
         content = json.loads(path.read_text())
         return content["config"], content["fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(
             f"There is no readable operator in {folder} ({error}). Give the folder of a checkpoint, or train first."
         ) from error

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from small import SMALL, configuration
-from thalweg.commands import control, evaluate, generate, predict, train
+from thalweg.commands import control, evaluate, generate, predict, report, train
 from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.fem import load
@@ -244,3 +244,25 @@ def test_a_full_disk_is_called_so_and_keeps_the_old_file(tmp_path: Path, monkeyp
         partial.write_text("new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("checkpoints/best.json", "5"),
+        ("checkpoints/step-*/operator.json", "[]"),
+        ("environment.json", "garbage"),
+        ("metrics.json", "garbage"),
+    ],
+)
+def test_damaged_small_files_of_a_run_are_named(trained: Path, tmp_path: Path, file: str, content: str):
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "metrics.json").write_text("{}")
+    damaged = list(run.glob(file)) or [run / file]
+    for path in damaged:
+        path.write_text(content)
+    with (
+        pytest.raises(FileError, match=r"Delete it|train first|Train first"),
+        initialize_config_module("thalweg.conf", version_base="1.3"),
+    ):
+        report.run(compose("report", overrides=[f"run={run}", f"output={tmp_path / 'report.html'}"]))

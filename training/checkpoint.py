@@ -43,7 +43,7 @@ class Checkpoints:
         """
         try:
             return self.folder / json.loads((self.folder / BEST).read_text())["checkpoint"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(
                 f"{self.folder} has no best checkpoint yet ({error}). Train first, or go on with resume=true."
             ) from error

@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..data.generation import package_versions
+from ..errors import FileError
 from ..storage import atomic
 
 log = logging.getLogger("thalweg")
@@ -37,14 +39,32 @@ def record_environment(folder: str | os.PathLike, now: dict[str, object], resume
     """Write ``environment.json``, one entry for each start of the run; a resumed run says what has changed since it was begun.
 
     Raises:
-        FileError: the file cannot be written.
+        FileError: the file cannot be written, or that of an earlier start is damaged.
     """
     path = Path(folder) / FILE
-    entries: list[dict[str, object]] = json.loads(path.read_text()) if resume and path.exists() else []
+    entries = recorded(folder) if resume else []
     if entries and (changed := [name for name in now if entries[0].get(name) != now[name]]):
         log.warning("%s changed since the run was begun: the same numbers are not to be expected", ", ".join(changed))
     with atomic(path) as partial:
         partial.write_text(json.dumps([*entries, now], indent=2) + "\n")
+
+
+def recorded(folder: str | os.PathLike) -> list[dict[str, Any]]:
+    """The entries of ``environment.json``, one for each start of a run; none where there is no such file.
+
+    Raises:
+        FileError: the file is damaged.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text())
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("no list of objects")
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} is damaged ({error}). Delete it; only the record of versions and machines is lost.") from error
+    return entries
 
 
 @contextmanager
