@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..data.card import read_card
 from ..errors import FileError
 from ..training import MetricsLog
-from ..training.environment import FILE as ENVIRONMENT
+from ..training.environment import recorded
 from ..visualization.report import Part, Picture, write_report
 from . import evaluate, plot
 from .run import Run
@@ -36,7 +36,10 @@ def run(config: DictConfig) -> Path:
     if not metrics.exists() or metrics.stat().st_mtime < trained.checkpoint.stat().st_mtime:
         wanted = {key: config[key] for key in ("run", "split", "batch_size", "device")}
         evaluate.run(OmegaConf.create({**wanted, "data": {"folder": None}}))
-    result = json.loads(metrics.read_text())
+    try:
+        result = json.loads(metrics.read_text())
+    except ValueError as error:
+        raise FileError(f"{metrics} is damaged ({error}). Delete it; it is computed again.") from error
     drawn = plot.run(config)
     parts = [
         _summary(trained, result),
@@ -92,10 +95,8 @@ def _data(folder: Path) -> Part:
 
 def _environment(folder: Path) -> Part:
     """Versions and machine, of every start of the run."""
-    path = folder / ENVIRONMENT
-    starts = json.loads(path.read_text()) if path.exists() else []
     rows = []
-    for number, start in enumerate(starts, start=1):
+    for number, start in enumerate(recorded(folder), start=1):
         versions = ", ".join(f"{name} {version}" for name, version in start["versions"].items())
         rows += [(f"start {number}", versions), ("", f"{start['device']}, {start['system']}, {start['threads']} threads")]
     return Part("Machine and versions", rows=rows)
