@@ -561,6 +561,22 @@ def test_a_closure_leaves_resolved_coefficients_as_they_are():
     assert distances[1] / distances[2] == pytest.approx(4, rel=0.1)
 
 
+def test_a_normalized_solution_is_inverse_to_the_coefficient():
+    """Exactly in the operator; features see the logarithm of the coefficient, and are made blind to it here."""
+    torch.manual_seed(0)
+    operator = MgNO(
+        Grid((9, 9)), **IO, architecture=replace(DARCY, normalized=True), dirichlet=SIDES[:4], coefficient="a"
+    ).double()
+    with torch.no_grad():
+        first = operator.network.layers[0]
+        for parameter in (first.source, first.L):
+            parameter.zero_()
+    a = smooth_coefficient(9)
+    torch.testing.assert_close(operator({"a": 50 * a})["u"], operator({"a": a})["u"] / 50)
+    with pytest.raises(InputError, match=r"normalized=True needs"):
+        Architecture(normalized=True)
+
+
 def test_a_grid_may_end_before_the_boundary():
     """Every second of 18 points along x: the boundary is one fine cell beyond the last. Poisson's equation is solved as on all of them."""
     architecture = replace(POISSON, pre=3, post=3)

@@ -36,6 +36,8 @@ class Architecture:
         reaction: whether the sample's operator has the term b u. Its mass matrix is lumped by a learned share on each level, at first so
             that waves have the length on coarse levels that they have on the finest.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
+        normalized: solve for coefficients of geometric mean one, and divide the solution by the mean: for equations whose solution is
+            inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size.
         closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear; 0 for constants.
     """
@@ -62,6 +64,7 @@ class Architecture:
     coefficient: Coarsening | None = None
     reaction: bool = False
     mean: Mean = "arithmetic"
+    normalized: bool = False
     closure: int = 0
     bias_cells: int = 4
 
@@ -91,6 +94,8 @@ class Architecture:
                 'The stencil "coefficient" and the option coefficient="galerkin" or "rediscretized" belong together; '
                 f"got {self.operator}, {self.smoother}, {self.source} and {self.coefficient!r}."
             )
+        if self.normalized and self.coefficient is None:
+            raise InputError('Coefficients are normalized where there is one; normalized=True needs the stencil "coefficient".')
         if self.closure and self.coefficient is None:
             raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
         if self.closure and (self.coefficient, self.mean) == ("rediscretized", "harmonic"):

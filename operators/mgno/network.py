@@ -81,6 +81,7 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(Layer(c, architecture, feeds=i + 1 < len(widths)) for i, c in enumerate(widths))
         self.sizes = [architecture.iterates, architecture.features] * len(widths)
         self.bias = Bias(sum(self.sizes[:-1]), architecture, dim, periodic_axes)
+        self.normalized = architecture.normalized
         self.closure = Closure(in_channels, architecture.closure, dim) if architecture.closure else None
         # With these the phase errors of bilinear elements on a level and on the finest are equal, (kh)²/12.
         shares = torch.tensor([(1 - 4.0**-l) / 2 for l in range(architecture.levels)])
@@ -90,14 +91,19 @@ class Network(nn.Module):
     def forward(self, v: Tensor, levels: Levels, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:
         """``a`` and ``b`` are the coefficients of −∇·(a∇) + b, ``(nodes, batch)``, for architectures that have them."""
         factors = None if self.closure is None else self.closure(v, levels.cell_features)
-        coefficient = None
+        coefficient = size = None
         if levels.coefficient is not None:
-            coefficient = levels.coefficient(cast(Tensor, a), factors, b, self._lumping(len(levels)))
+            a = cast(Tensor, a)
+            if self.normalized:
+                size = a.log().mean(0).exp()
+                a, b = a / size, None if b is None else b / size
+            coefficient = levels.coefficient(a, factors, b, self._lumping(len(levels)))
         biases = [*self.bias(levels).split(self.sizes[:-1], dim=-1), v]
         u = None
         for i, layer in enumerate(self.layers):
             v, u = layer(v, u, levels, coefficient, (biases[2 * i], biases[2 * i + 1]))
-        return cast(Tensor, u) @ self.head
+        u = cast(Tensor, u) @ self.head
+        return u if size is None else u / size[:, None]
 
     def _lumping(self, num_levels: int) -> Tensor | None:
         """The share of lumping for each level; levels beyond those of the weights are as the finest of them."""
