@@ -19,7 +19,7 @@ from .encoders import (
 from .export import export_operator, load_exported
 from .family import OperatorFamily
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
-from .flow_prediction import FlowPrediction, PredictorCorrector, SolenoidalDecoder
+from .flow_prediction import CorrectionDecoder, FlowPrediction, FlowPressure, PredictorCorrector, SolenoidalDecoder
 from .form_encoders import FormEncoder, FunctionalEncoder
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import DiffusionProcessor, MgNO, MgNOProcessor, PublishedMgNO
@@ -34,12 +34,14 @@ from .neuralstagger import (
     OperatorNetwork,
     SolenoidalVelocity,
     WithDerivatives,
+    WithLambVector,
     WithTransport,
 )
 from .newton_correction import NewtonCorrection
 from .operator import Operator
 from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
+from .stream_function_decoder import StreamFunctionDecoder
 from .structured_decoders import ConservationDecoder, CurlDecoder, IntegralDecoder, PositiveDecoder
 from .weak_encoders import AverageEncoder, PotentialEncoder, StartEncoder
 
@@ -51,6 +53,7 @@ __all__ = [
     "CoarseSolver",
     "ComposedDecoder",
     "ConservationDecoder",
+    "CorrectionDecoder",
     "Courant",
     "CurlDecoder",
     "Decoder",
@@ -63,6 +66,7 @@ __all__ = [
     "Encoder",
     "FactorizedFNO",
     "FlowPrediction",
+    "FlowPressure",
     "FormEncoder",
     "FunctionalEncoder",
     "GeometryEncoder",
@@ -98,11 +102,13 @@ __all__ = [
     "SolenoidalDecoder",
     "SolenoidalVelocity",
     "StartEncoder",
+    "StreamFunctionDecoder",
     "TraceEncoder",
     "TransferDecoder",
     "Transolver",
     "UNet",
     "WithDerivatives",
+    "WithLambVector",
     "WithTransport",
     "build_operator",
     "export_operator",

@@ -13,7 +13,14 @@ from thalweg.errors import FingerprintError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.operators import FNO, Courant, Decomposition, MgNO, NeuralStagger, UNet, build_operator, load_operator, save_operator
 from thalweg.operators.mgno import Architecture, PublishedMgNO
-from thalweg.operators.neuralstagger import Ensemble, OperatorNetwork, SolenoidalVelocity, WithTransport, error_against_cost
+from thalweg.operators.neuralstagger import (
+    Ensemble,
+    OperatorNetwork,
+    SolenoidalVelocity,
+    WithLambVector,
+    WithTransport,
+    error_against_cost,
+)
 from thalweg.operators.neuralstagger.box_convolution import with_box_convolutions
 from thalweg.operators.neuralstagger.ensemble import interpolated
 from thalweg.solvers.grid import VorticityEquation
@@ -409,3 +416,34 @@ def test_further_orders_of_the_transport_are_derivatives_of_the_solvers_rate():
     torch.testing.assert_close(given[:, 3:4], -second, atol=1e-11, rtol=0)
     with pytest.raises(InputError, match="order"):
         WithTransport(Convolutions, 1, 1, orders=0)
+
+
+def test_the_lamb_vector_of_a_potential_changes_it_as_convection_changes_the_velocity():
+    x = torch.arange(12, dtype=f64) * 2 * torch.pi / 12
+    X, Y, Z = torch.meshgrid(x, x, x, indexing="ij")
+    # The Taylor-Green vortex, whose vector potential is a third of its vorticity.
+    u = torch.stack([X.sin() * Y.cos() * Z.cos(), -X.cos() * Y.sin() * Z.cos(), torch.zeros_like(X)])
+    a = torch.stack([-X.cos() * Y.sin() * Z.sin(), -X.sin() * Y.cos() * Z.sin(), 2 * X.sin() * Y.sin() * Z.cos()])[None] / 3
+    given = WithLambVector(partial(Convolutions, dim=3), 3, 3, orders=2).features(a)
+    torch.testing.assert_close(given[0, :3], u, atol=1e-12, rtol=0)
+
+    def rate(a):
+        """∂A/∂t by the transport form −u·∇u, of which only the curl counts."""
+        v = curls(a)
+        convection = -sum(v[:, i : i + 1] * slope(v, i) for i in range(3))
+        return curls(convection)
+
+    def slope(v, axis):
+        k = 1j * torch.fft.fftfreq(12, 1 / 12, dtype=f64).reshape([12 if i == axis else 1 for i in range(3)])
+        return torch.fft.ifft(torch.fft.fft(v, dim=axis - 3) * k, dim=axis - 3).real
+
+    def curls(v):
+        s = [slope(v, i) for i in range(3)]
+        return torch.stack([s[1][:, 2] - s[2][:, 1], s[2][:, 0] - s[0][:, 2], s[0][:, 1] - s[1][:, 0]], 1)
+
+    first, second = given[:, 3:6], given[:, 6:]
+    assert first.abs().max() > 0.02
+    torch.testing.assert_close(curls(curls(first)), rate(a), atol=1e-12, rtol=0)
+    torch.testing.assert_close(curls(curls(second)), (rate(a + first) - rate(a - first)) / 2, atol=1e-11, rtol=0)
+    with pytest.raises(InputError, match="three components"):
+        WithLambVector(partial(Convolutions, dim=3), 2, 3)

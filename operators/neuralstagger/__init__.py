@@ -5,6 +5,7 @@ from .courant import Courant
 from .decomposition import Decomposition
 from .dilated_resnet import DilatedResNet
 from .ensemble import Ensemble
+from .lamb_vector import WithLambVector
 from .networks import SubtaskNetworks
 from .neuralstagger import NeuralStagger
 from .operator_network import OperatorNetwork
@@ -24,6 +25,7 @@ __all__ = [
     "SolenoidalVelocity",
     "SubtaskNetworks",
     "WithDerivatives",
+    "WithLambVector",
     "WithTransport",
     "error_against_cost",
 ]

@@ -1,0 +1,72 @@
+"""Networks that see how a flow in three dimensions changes its own vector potential."""
+
+from collections.abc import Callable
+from math import comb
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+
+
+class WithLambVector(nn.Module):
+    """A network on a periodic cube that is given, as more channels, the velocity of a vector potential A and what the flow does to it.
+
+    ``(batch, in_channels, x, y, z) -> (batch, out_channels, x, y, z)``; the first three channels are A. u = ∇×A, ω = ∇×u, and without
+    viscosity and forcing −Δ ∂A/∂t = ∇×(u×ω) with the Lamb vector u×ω, all by Fourier series. So ∂A/∂t depends on the flow everywhere,
+    as the pressure does, and a local network of A alone cannot know it. In a long step it changes itself, which further ``orders`` tell:
+    ∂ⁿA/∂tⁿ by the Taylor series of the equation. The components of A are taken to be at the same points; those of a staggered grid are so
+    up to half a cell of it. Lengths are in units in which the cube is 2π long.
+
+    Args:
+        network: from ``in_channels`` and ``out_channels`` to a network, such as ``partial(DilatedResNet, dim=3, padding_mode="circular")``.
+        in_channels, out_channels: of the fields; the network gets three more, and three for each order.
+        orders: 1 or more; 2 is good for steps in which the flow crosses a cell of its grid or so.
+
+    Raises:
+        InputError: fewer than three channels, orders below 1; in ``forward``, fields that are not three-dimensional.
+    """
+
+    def __init__(self, network: Callable[..., nn.Module], in_channels: int, out_channels: int, orders: int = 1):
+        super().__init__()
+        if in_channels < 3 or orders < 1:
+            raise InputError(
+                f"Expected the three components of a potential and an order of 1 or more; got {in_channels} and {orders}."
+            )
+        self.in_channels, self.out_channels, self.orders = in_channels, out_channels, orders
+        self.network = network(in_channels=in_channels + 3 + 3 * orders, out_channels=out_channels)
+
+    def forward(self, u: Tensor) -> Tensor:
+        if u.dim() != 5:
+            raise InputError(f"A vector potential has shape (batch, channel, x, y, z), not {tuple(u.shape)}.")
+        return self.network(torch.cat([u, self.features(u[:, :3])], 1))
+
+    def features(self, a: Tensor) -> Tensor:
+        """u, ∂A/∂t and its further orders, ``(batch, 3 + 3 orders, x, y, z)``, of potentials ``(batch, 3, x, y, z)``."""
+        shape, axes = a.shape[-3:], (-3, -2, -1)
+        k = _wave_numbers(shape, a)
+        squares = k.square().sum(0)
+        inverse = torch.where(squares > 0, 1 / squares.clamp_min(1.0), 0.0)
+        spectrum = torch.fft.rfftn(a, dim=axes)
+        velocities, vorticities, changes = [], [], []
+        for order in range(self.orders):
+            u = 1j * torch.linalg.cross(k.to(spectrum).expand_as(spectrum), spectrum, dim=1)
+            values = torch.fft.irfftn(
+                torch.cat([u, squares * spectrum - k * (k * spectrum).sum(1, keepdim=True)], 1), s=shape, dim=axes
+            )
+            velocities.append(values[:, :3])
+            vorticities.append(values[:, 3:])
+            # Leibniz' rule for the derivatives of u×ω in time.
+            parts = [comb(order, i) * torch.linalg.cross(velocities[i], vorticities[order - i], dim=1) for i in range(order + 1)]
+            lamb = torch.fft.rfftn(torch.stack(parts).sum(0), dim=axes)
+            spectrum = 1j * torch.linalg.cross(k.to(lamb).expand_as(lamb), lamb, dim=1) * inverse
+            changes.append(torch.fft.irfftn(spectrum, s=shape, dim=axes))
+        return torch.cat([velocities[0], *changes], 1)
+
+
+def _wave_numbers(shape: torch.Size, like: Tensor) -> Tensor:
+    """``(3, x, y, z / 2 + 1)``; the Nyquist waves, which have no derivative, have zero."""
+    options = {"dtype": like.dtype, "device": like.device}
+    axes = [torch.fft.fftfreq(n, 1 / n, **options) for n in shape[:2]] + [torch.fft.rfftfreq(shape[2], 1 / shape[2], **options)]
+    axes = [torch.where(2 * k.abs() < n, k, 0.0) for k, n in zip(axes, shape, strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
