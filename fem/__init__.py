@@ -20,8 +20,10 @@ from .observation import Observation
 from .projection import L2Projection, MassSolver
 from .riesz import ProductRieszMap, RieszMap
 from .saddle import SaddleSolver
+from .smoothing import Smoothing
 from .space import Element, Space
 from .sparse import SparseMatrix
+from .stream_function import StreamFunctionSolver
 from .transfer import interpolation, point_evaluation
 from .uniform_grid import Grid, Grids, load_grids
 
@@ -47,8 +49,10 @@ __all__ = [
     "ResidualLoss",
     "RieszMap",
     "SaddleSolver",
+    "Smoothing",
     "Space",
     "SparseMatrix",
+    "StreamFunctionSolver",
     "boundary_tags",
     "compile_form",
     "export",

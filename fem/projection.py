@@ -40,7 +40,7 @@ class MassSolver(nn.Module):
             raise InputError(
                 f"The mass matrix has {self.mass.shape[0]} dofs, but the right-hand side has shape {tuple(b.shape)}."
             )
-        columns = b.reshape(-1, b.shape[-1]).T.to(self.mass.val.dtype)
+        columns = b.reshape(-1, b.shape[-1]).T.to(self.mass.val.dtype).contiguous()
         solve = self.iterate if torch.compiler.is_compiling() else self._differentiable
         return solve(columns).T.reshape(b.shape).to(b.dtype)
 
@@ -49,16 +49,16 @@ class MassSolver(nn.Module):
 
     def iterate(self, b: Tensor) -> Tensor:
         """The solution for columns ``(dofs, batch)`` by the fixed number of iterations."""
-        x, r = torch.zeros_like(b), b
-        p = z = self.inverse_diagonal[:, None] * r
+        x, r, D = torch.zeros_like(b), b, self.inverse_diagonal[:, None]
+        p = z = D * r
         rho = (r * z).sum(0)
         for _ in range(self.iterations):
             q = self.mass.on_nodes(p)
             alpha = _ratio(rho, (p * q).sum(0))
-            x, r = x + alpha * p, r - alpha * q
-            z = self.inverse_diagonal[:, None] * r
+            x, r = torch.addcmul(x, alpha, p), torch.addcmul(r, alpha, q, value=-1)
+            z = D * r
             rho, before = (r * z).sum(0), rho
-            p = z + _ratio(rho, before) * p
+            p = torch.addcmul(z, _ratio(rho, before), p)
         return x
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .projection import MassSolver
+from .smoothing import smoothing_matrix
 from .space import Space
 from .sparse import SparseMatrix
 
@@ -50,14 +51,8 @@ class SaddleSolver(nn.Module):
                 f"{pressure.name!r} has {pressure.num_dofs} dofs; a dense Schur complement has at most {MAX_PRESSURES}."
             )
         dtype = divergence.val.dtype
-        free = np.ones(velocity.num_dofs)
-        free[velocity.boundary_dofs(tuple(tags)).cpu().numpy()] = 0
-        F = scipy.sparse.diags(free)
-        A, K = (matrix.to_scipy().astype(np.float64) for matrix in (velocity.mass, velocity.stiffness))
-        A = A + length**2 * K
-        # On fixed dofs the matrix' own diagonal, so that the system stays well conditioned.
-        A = scipy.sparse.csc_matrix(F @ A @ F + scipy.sparse.diags((1 - free) * A.diagonal()))
-        B = scipy.sparse.csr_matrix(scipy.sparse.csr_matrix(divergence.to_scipy(), dtype=np.float64) @ F)
+        A, free = smoothing_matrix(velocity, length, tuple(tags))
+        B = scipy.sparse.csr_matrix(scipy.sparse.csr_matrix(divergence.to_scipy(), dtype=np.float64) @ scipy.sparse.diags(free))
         S = B @ scipy.sparse.linalg.splu(A).solve(B.toarray().T)
         try:
             factor = scipy.linalg.cholesky(S, lower=True)
@@ -76,6 +71,10 @@ class SaddleSolver(nn.Module):
         y = self.solve(F * self.free)
         p = -self.divergence(y) @ self.schur_inverse
         return y + self.solve(self.gradient(p)), p
+
+    def pressure(self, F: Tensor) -> Tensor:
+        """p alone, at half the cost of both."""
+        return -self.divergence(self.solve(F * self.free)) @ self.schur_inverse
 
     def project(self, u: Tensor) -> Tensor:
         """The nearest velocity without weak divergence and with the same boundary values; the second pass removes rounding."""

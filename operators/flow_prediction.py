@@ -1,12 +1,14 @@
 """Time steps of a flow that are predicted by the discretization itself and corrected by a network: what is cheap is not learned."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fem import Residual, SaddleSolver, Space
+from ..fem import Residual, SaddleSolver, Smoothing, Space
 from ..fem.full_precision import full_precision
-from .decoders import BOUNDARY_VALUES, DIVERGENCE, Decoder
+from .decoders import BOUNDARY_VALUES, DIVERGENCE, Decoder, IncrementDecoder
 from .encoders import Fields
 from .operator import Operator
 
@@ -15,50 +17,76 @@ _PAIRS, _AT_ONCE = 256, 32
 
 
 class FlowPrediction(nn.Module):
-    """Taylor's polynomial of second order in time of the semi-discrete Navier-Stokes equations, u + τ u_t + ½ τ² u_tt and p + τ p_t.
+    """The classical Runge-Kutta step of the semi-discrete Navier-Stokes equations, its accelerations smoothed over a length ℓ.
 
-    The weak form gives u_t and p at the present state, its derivative u_tt and p_t, each by a saddle-point problem with a constant
-    matrix. The time derivatives are smoothed over the solver's length ℓ, without which a step as large as those worth learning blows up:
-    against advection with speed U take ℓ ≥ τ U / 2, with which (1 − z²/4 − iz) / (1 + z²/4), z = τ U k, is what a wave is multiplied by.
-    Where it does not, ℓ costs accuracy, which is left to be learned.
+    The weak form gives the acceleration a of a velocity u by a saddle-point problem with a constant matrix,
+    (1 − ℓ²Δ) a + ∇p = −(u·∇)u + ν Δu, ∇·a = 0. With ℓ > 0 these are the Navier-Stokes-Voigt equations (Oskolkov, 1973): steady flows are
+    the same, waves of length ≫ ℓ are hardly slower, and those that would blow up are slow enough. With velocities up to U, a step τ is
+    stable for ℓ ≥ τ U / 5.66, where τ U k / (1 + ℓ²k²) is at most √8, the limit of the method on the imaginary axis. What ℓ costs in
+    accuracy is left to be learned.
 
     Args:
-        solver: of accelerations and pressures.
+        solver: of accelerations and pressures, with the length ℓ.
         transport: compiled form of (u·∇)u − ν Δu in ``u`` and ``viscosity``.
-        rate: compiled form of its derivative at ``u`` in the direction ``a``.
         interval: τ.
         viscosity: ν.
     """
 
-    def __init__(self, solver: SaddleSolver, transport: Residual, rate: Residual, interval: float, viscosity: float):
+    def __init__(self, solver: SaddleSolver, transport: Residual, interval: float, viscosity: float):
         super().__init__()
-        self.solver, self.transport, self.rate = solver, transport, rate
+        self.solver, self.transport = solver, transport
         self.interval, self.viscosity = interval, viscosity
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
-        """``u_t``, ``u_tt``, and ``u_predicted`` and ``p_predicted`` an interval later, from ``u``."""
+        """``u_predicted`` an interval later; ``u_t``, the acceleration at ``u``, and ``u_tt``, its mean change over the interval; the
+        smoothed equations' pressure at ``u``, ``p_smoothed``."""
         u, tau = fields["u"], self.interval
-        a, p = self.solver(-self.transport(u=u, viscosity=self.viscosity))
-        b, p_t = self.solver(-self.rate(u=u, a=a, viscosity=self.viscosity))
-        return {"u_t": a, "u_tt": b, "u_predicted": u + tau * a + tau**2 / 2 * b, "p_predicted": p + tau * p_t}
+        first, p = self._acceleration(u)
+        second, _ = self._acceleration(u + tau / 2 * first)
+        third, _ = self._acceleration(u + tau / 2 * second)
+        last, _ = self._acceleration(u + tau * third)
+        predicted = u + tau / 6 * (first + 2 * (second + third) + last)
+        return {"u_t": first, "u_tt": (last - first) / tau, "u_predicted": predicted, "p_smoothed": p}
+
+    def _acceleration(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        return self.solver(-self.transport(u=u, viscosity=self.viscosity))
+
+
+class FlowPressure(nn.Module):
+    """The pressure that belongs to a velocity without weak divergence whose boundary values are constant in time.
+
+    Args:
+        solver: of accelerations and pressures, not smoothed.
+        transport, viscosity: see :class:`FlowPrediction`.
+    """
+
+    def __init__(self, solver: SaddleSolver, transport: Residual, viscosity: float):
+        super().__init__()
+        self.solver, self.transport, self.viscosity = solver, transport, viscosity
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.solver.pressure(-self.transport(u=u, viscosity=self.viscosity))
 
 
 class PredictorCorrector(Operator):
-    """``corrector`` applied to the fields and what ``prediction`` makes of them.
+    """``corrector`` applied to the fields and what ``prediction`` makes of them, and the ``pressure`` of the velocity it gives.
 
     Args:
-        prediction: from states ``u`` to further fields; its predictions are what an :class:`IncrementDecoder` adds to.
-        corrector: takes and returns the states ``u`` and ``p``.
+        prediction: from ``u`` to further fields; its ``u_predicted`` is what a :class:`CorrectionDecoder` adds to.
+        corrector: returns the velocity ``u``.
+        pressure: of that velocity, returned as ``p``.
     """
 
-    def __init__(self, prediction: FlowPrediction, corrector: Operator):
+    def __init__(self, prediction: FlowPrediction, corrector: Operator, pressure: FlowPressure):
         super().__init__()
-        self.prediction, self.corrector = prediction, corrector
+        self.prediction, self.corrector, self.pressure = prediction, corrector, pressure
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         with full_precision(fields["u"]):
             predicted = self.prediction(fields)
-        return self.corrector({**fields, **predicted})
+        u = self.corrector({**fields, **predicted})["u"]
+        with full_precision(u):
+            return {"u": u, "p": self.pressure(u)}
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
@@ -77,6 +105,34 @@ class PredictorCorrector(Operator):
         parts = [self.prediction({"u": part}) for part in before["u"].split(_AT_ONCE)]
         predicted = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         self.corrector.set_scales({**before, **predicted, **after})
+
+
+class CorrectionDecoder(IncrementDecoder):
+    """A prediction plus a learned correction that is smooth and never large: what is added to the prediction cannot blow up.
+
+    The channels c become (1 − ℓ²Δ)⁻¹ c, which vanishes where boundary values are prescribed, and that is shortened to less than κ times
+    the predicted step, ‖base − field‖, in L2. With ℓ as in the prediction, waves too short to be predicted are not corrected either.
+
+    Args:
+        space: the field's space.
+        field: name of the state that the operator takes at one frame and returns at the next.
+        base: name of the prediction of the next state.
+        length: ℓ.
+        bound: κ.
+        tags: boundary parts with prescribed values.
+    """
+
+    def __init__(self, space: Space, field: str, base: str, length: float, bound: float, tags: Iterable[str] = ()):
+        super().__init__(space, field, base)
+        self.smooth, self.bound = Smoothing(space, length, tuple(tags)), bound
+
+    def enforce(self, u: Tensor, fields: Fields) -> Tensor:
+        base, last = self.data(fields, self.base or self.field, "predictions"), self.data(fields, self.field, "states")
+        correction = self.smooth(u)
+        step, size = (self.space.inner(v, v) for v in (self.bound * (base - last), correction))
+        # Below the bound for every correction, and the correction itself where that is small.
+        factor = torch.where(step > 0, step / (step + size).clamp_min(torch.finfo(step.dtype).tiny), 0).sqrt()
+        return base + factor.to(u)[:, None] * correction
 
 
 class SolenoidalDecoder(Decoder):

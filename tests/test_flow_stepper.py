@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from thalweg import operators
 from thalweg.commands import evaluate, generate, plot, train
 from thalweg.errors import InputError
-from thalweg.fem import Discretization, SaddleSolver, load
+from thalweg.fem import Discretization, SaddleSolver, Smoothing, load
 from thalweg.operators import build_operator
 from thalweg.solvers import CylinderFlow
 from thalweg.training import BodyForces, BoundaryError, WeakDivergence, rollout
@@ -140,19 +141,53 @@ def test_accelerations_and_pressures_satisfy_the_weak_form(disc: Discretization,
     assert (a[:, ~free] == 0).all()
     # The pressure of the discrete equations is that of the frames, up to the first order of their time steps.
     assert (disc["Q"].norm(p - flow["p"][:, 4]) / disc["Q"].norm(p)).item() < 0.02
+    torch.testing.assert_close(solver.pressure(-disc.form("transport")(u=u, viscosity=1e-3)), p)
 
 
-def test_the_second_time_derivative_is_that_of_the_first(disc: Discretization, flow: dict, solver: SaddleSolver):
-    predict = operators.FlowPrediction(solver, disc.form("transport"), disc.form("transport_rate"), interval=0.01, viscosity=1e-3)
-    u = flow["u"][:, 4]
-    made = predict({"u": u})
-    h = 1e-4
-    ahead, behind = (predict({"u": u + sign * h * made["u_t"]})["u_t"] for sign in (1, -1))
-    torch.testing.assert_close((ahead - behind) / (2 * h), made["u_tt"], rtol=1e-6, atol=1e-6 * made["u_tt"].abs().max().item())
-    torch.testing.assert_close(made["u_predicted"], u + 0.01 * made["u_t"] + 0.5e-4 * made["u_tt"])
-    # One interval is predicted better than it is by the last frame.
-    error, change = (disc["V"].norm(v - flow["u"][:, 5]) for v in (made["u_predicted"], u))
-    assert error < 0.3 * change
+def test_unsmoothed_predictions_are_of_fourth_order(disc: Discretization, flow: dict, solver: SaddleSolver):
+    ends = []
+    for steps in (1, 2, 4):
+        predict = operators.FlowPrediction(solver, disc.form("transport"), interval=4e-3 / steps, viscosity=1e-3)
+        u = flow["u"][:, 4]
+        for _ in range(steps):
+            u = predict({"u": u})["u_predicted"]
+        ends.append(u)
+    first, second = (disc["V"].norm(u - v).item() for u, v in pairwise(ends))
+    assert 12 < first / second < 20
+
+
+def test_smoothed_predictions_are_stable_where_others_are_not(disc: Discretization, flow: dict, solver: SaddleSolver):
+    """Steps three times as long as the frames' distance: τ U / 5.66 is 0.0066 for the fastest flow here, 1.25 m/s."""
+    V, interval = disc["V"], 0.03
+    energies = []
+    for length in (0.0, 0.0066):
+        smoothed = SaddleSolver(V, disc["Q"], disc.product("V", "Q"), tuple(TAGS), length)
+        predict = operators.FlowPrediction(smoothed, disc.form("transport"), interval, viscosity=1e-3)
+        u = flow["u"][:, 0]
+        assert (u.abs().max() * interval / 5.66).item() < 0.0066
+        for _ in range(40):
+            u = predict({"u": u})["u_predicted"].nan_to_num(nan=1e3).clamp(-1e3, 1e3)
+        energies.append((V.norm(u) / V.norm(flow["u"][:, 0])).item())
+    assert energies[0] > 100
+    assert 0.9 < energies[1] < 1.1
+
+
+def test_one_interval_is_predicted_better_than_by_the_last_frame(disc: Discretization, flow: dict):
+    smoothed = SaddleSolver(disc["V"], disc["Q"], disc.product("V", "Q"), tuple(TAGS), length=0.0045)
+    predicted = operators.FlowPrediction(smoothed, disc.form("transport"), 0.01, 1e-3)({"u": flow["u"][:, 4]})["u_predicted"]
+    error, change = (disc["V"].norm(v - flow["u"][:, 5]).item() for v in (predicted, flow["u"][:, 4]))
+    assert error < 0.1 * change
+
+
+def test_smoothing_solves_its_equation(disc: Discretization):
+    V, noise = disc["V"], torch.randn(2, disc["V"].num_dofs, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    w = Smoothing(V, 0.05, tuple(TAGS))(noise)
+    fixed = V.boundary_dofs(TAGS)
+    residual = V.mass(w - noise) + 0.05**2 * V.stiffness(w)
+    residual[:, fixed] = 0
+    assert residual.abs().max() < 1e-11
+    assert not w[:, fixed].any()
+    assert (V.norm(w, "H1") < 0.1 * V.norm(noise, "H1")).all()
 
 
 def test_projections_keep_boundary_values_and_need_an_outflow(disc: Discretization, flow: dict, solver: SaddleSolver):
@@ -173,7 +208,9 @@ def test_any_weights_keep_boundary_values_and_weak_divergence_over_a_rollout(dis
     start = {"u": flow["u"][:, 0], "p": flow["p"][:, 0], "g": flow["g"]}
     predicted, untrained = operator.prediction(start), operator(start)
     torch.testing.assert_close(untrained["u"], predicted["u_predicted"], atol=1e-10, rtol=0)
-    torch.testing.assert_close(untrained["p"], predicted["p_predicted"])
+    # Its pressure is that of the frame, up to the error of the velocity.
+    error = disc["Q"].norm(untrained["p"] - flow["p"][:, 1]) / disc["Q"].norm(flow["p"][:, 1])
+    assert error.item() < 0.01
     torch.nn.init.normal_(operator.corrector.processor.project.weight, std=0.1)
     divergence = WeakDivergence(disc["V"], disc["Q"], disc.product("V", "Q"), "u")
     for precision, bound in ((torch.float64, 1e-11), (torch.float32, 1e-5)):
@@ -182,8 +219,20 @@ def test_any_weights_keep_boundary_values_and_weak_divergence_over_a_rollout(dis
             found = rollout(operator, {name: u.to(precision) for name, u in flow.items()}, ["u", "p"], 8)
         fixed = disc["V"].boundary_dofs(TAGS)
         assert torch.equal(found["u"][:, -1, fixed], flow["g"][:, fixed].to(precision))
-        assert not torch.allclose(found["u"][:, 0].double(), untrained["u"], atol=1e-3)
+        assert not torch.allclose(found["u"][:, 0].double(), untrained["u"], atol=1e-5, rtol=0)
         assert divergence.each({"u": found["u"].double()}, flow)[0, 0] < bound
+
+
+def test_corrections_are_never_longer_than_their_part_of_the_step(disc: Discretization, flow: dict):
+    operator, start = stepper(disc), {"u": flow["u"][:, 0], "g": flow["g"]}
+    predicted = operator.prediction(start)["u_predicted"]
+    step = disc["V"].norm(predicted - start["u"]).item()
+    for size in (1e-4, 1.0, 1e4):
+        operator.corrector.output_scale.fill_(size)
+        torch.nn.init.normal_(operator.corrector.processor.project.weight, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            correction = disc["V"].norm(operator(start)["u"] - predicted).item()
+        assert 0 < correction < 0.2 * step
 
 
 def test_increments_have_their_own_scale_and_need_trajectories(disc: Discretization, flow: dict):
@@ -236,7 +285,8 @@ def test_a_stepper_is_trained_judged_and_drawn(tmp_path: Path):
     generate.run(configuration("generate", *small, "preview=false"))
     training = [
         "operator.corrector.processor={hierarchy: {_hierarchy_: [S, Q]}, channels: 4, blocks: 1}",
-        "training.windows.horizon=3",
+        "training.windows={horizon: 3, stride: 1}",
+        "training.objective.horizon=2",
         "training.loop.epochs=1",
     ]
     train.run(configuration("train", *small, *training, "device=cpu", f"folder={run}"))
