@@ -4,6 +4,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ class ShardReader:
         found = require_shards(folder)
         self.samples = samples if samples is not None else range(found[-1].last)
         self.shards = [shard for shard in found if shard.first < self.samples.stop and shard.last > self.samples.start]
+        for one, other in pairwise(self.shards):
+            if other.first < one.last:
+                raise FileError(
+                    f"{one.path} and {other.path} both hold sample {other.first}. Delete the one that does not belong there, and run "
+                    "`thalweg generate` again for what is then missing."
+                )
         covered = sum(min(s.last, self.samples.stop) - max(s.first, self.samples.start) for s in self.shards)
         if covered != len(self.samples) or not self.shards:
             raise FileError(

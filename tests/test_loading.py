@@ -1,6 +1,7 @@
 """Reading data sets: from memory or from files, whole, in windows, and as moments in the true norm."""
 
 import pickle
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -116,6 +117,15 @@ def test_damage_is_noticed(kind: type, flows: Path, tmp_path: Path):
     victim.path.unlink()
     with pytest.raises(FileError, match="holds 6 of the 10 samples"):
         kind(tmp_path)
+
+
+def test_samples_that_are_there_twice_do_not_make_up_for_missing_ones(flows: Path, tmp_path: Path):
+    shutil.copytree(flows, tmp_path, dirs_exist_ok=True)
+    first, second, _ = shards(tmp_path)
+    shutil.copy(first.path, first.path.with_name("samples-000002-000006.h5"))
+    second.path.unlink()
+    with pytest.raises(FileError, match=r"samples-000000-000004\.h5 and .*samples-000002-000006\.h5 both hold sample 2"):
+        FieldDataset(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [FieldDataset, StreamedDataset])
