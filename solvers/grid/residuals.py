@@ -199,15 +199,11 @@ class HasFlow(Protocol):
 
 
 def residual_of(
-    problem: HasFlow,
-    dt: float,
-    scheme: str = "midpoint",
-    pressure: Pressure = "curl",
-    held: bool = False,
-    device: str | None = None,
+    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", held: bool = False, device: str = "auto"
 ) -> StaggeredResidual:
-    """The residual of a problem's flow, from a configuration; on a GPU if there is one and no other device is named."""
-    problem.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The residual of a problem's flow, from a configuration; ``auto`` takes a GPU if there is one."""
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    problem.device = torch.device(automatic if device == "auto" else device)
     return StaggeredResidual(problem.flow(), dt, scheme, pressure, held)
 
 
