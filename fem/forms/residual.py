@@ -117,7 +117,7 @@ class Residual(nn.Module):
             if not isinstance(value, Tensor):
                 if rank or not isinstance(value, int | float):
                     raise InputError(f"{name!r} must be a tensor, but a {type(value).__name__} was given. {expected}")
-                value = self.get_buffer("_dtype").new_tensor(float(value))
+                value = self.get_buffer("_dtype").new_full((), float(value))
             if value.shape[value.ndim - rank :] != argument.shape or value.ndim < rank:
                 raise InputError(f"{name!r} has shape {tuple(value.shape)}, which does not end in {argument.shape}. {expected}")
             if value.dtype != self.dtype:
