@@ -158,7 +158,8 @@ def _draw(case: ControlCase, found: Values, folder: Path) -> list[str]:
     plot_over_time({"objective": (steps, values)}, folder / "objective.png", label="objective", time="iteration")
     drawn = ["objective.png"]
     if panels := case.panels(found):
-        plot_comparison(next(iter(panels.values()))[0], panels, folder / "fields.png", columns=2 if len(panels) == 2 else 3)
+        columns = 2 if len(panels) == 2 else 3
+        plot_comparison(next(iter(panels.values()))[0], panels, folder / "fields.png", columns=columns, one_scale=case.one_scale)
         drawn.append("fields.png")
     if curves := case.curves(found):
         plot_over_time(curves, folder / "history.png", label=case.curve, time="time in s")

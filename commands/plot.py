@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ..data.shards import Spaces
-from ..errors import InputError
 from ..fem import Space
 from ..operators.export import Recorder
 from ..training import BodyForces, Objective
-from ..visualization import animate, energy_spectrum, plot_comparison, plot_losses, plot_over_time, plot_spectra
-from ..visualization.panel import Where, extent
-from .run import Run
+from ..visualization import animate, energy_spectrum, plot_losses, plot_over_time, plot_spectra
+from ..visualization.panel import Where
+from .field_pictures import columns_of, draw_fields, is_flat
+from .run import Run, require_sample
 
 log = logging.getLogger("thalweg")
 
@@ -28,7 +28,7 @@ Panels = dict[str, tuple[Where, Tensor]]
 
 
 def run(config: DictConfig) -> list[Path]:
-    """Draw what fits the run: fields, the loss, and of trajectories a film, the error over time, forces, and spectra on grids.
+    """Draw what fits the run: fields, in three dimensions too, the loss, and of trajectories a film, the error over time, forces, spectra.
 
     Returns:
         The files.
@@ -36,8 +36,7 @@ def run(config: DictConfig) -> list[Path]:
     trained = Run(config.run, config.device)
     disc = trained.discretization()
     data = trained.data("test", disc)
-    if not 0 <= config.sample < len(data):
-        raise InputError(f"There is no test sample {config.sample}; there are samples 0 to {len(data) - 1}.")
+    require_sample(config.sample, data)
     batch, objective = data.batch([config.sample]), trained.objective(disc)
     # Further outputs in the data are no inputs. Other objectives hand on parts of trajectories, and what is read of them is not known.
     given = Recorder(batch) if type(objective) is Objective else batch
@@ -51,21 +50,16 @@ def run(config: DictConfig) -> list[Path]:
         for name in prediction
         if data.times is not None and name in data.trajectories and _frames(prediction, fields, name) > 1
     }
-    drawn = ["fields.png", "loss.png"]
-    last = {title: (where, _last(where, values)) for title, (where, values) in panels.items()}
-    columns = _columns([where for where, _ in panels.values()])
-    plot_comparison(next(iter(last.values()))[0], last, trained.folder / "fields.png", columns=columns)
+    drawn = draw_fields({title: (where, _last(where, values)) for title, (where, values) in panels.items()}, trained.folder)
     plot_losses(trained.folder / "metrics.jsonl", trained.folder / "loss.png")
+    drawn.append("loss.png")
     if moving and data.times is not None:
         frames = {_frames(prediction, fields, name) for name in moving}
         times = data.times[-frames.pop() :]
-        shown = {title: panel for title, panel in panels.items() if _last(*panel) is not panel[1]}
-        every = -(-len(times) // _FRAMES)
-        film = {title: (where, values[::every]) for title, (where, values) in shown.items()}
-        animate(film, times[::every], trained.folder / "rollout.gif", columns=min(columns, 3))
+        drawn += _draw_film(trained, panels, times, config.get("film", "gif"))  # a report's pictures move as GIF
         errors = {name: (times, _relative_errors(disc[spaces[name]], prediction[name][0], fields[name][0])) for name in moving}
         plot_over_time(errors, trained.folder / "error_over_time.png", label="relative L² error", logarithmic=True)
-        drawn += ["rollout.gif", "error_over_time.png", *_draw_forces(trained, prediction, fields, times)]
+        drawn += ["error_over_time.png", *_draw_forces(trained, prediction, fields, times)]
         drawn += _draw_spectra(trained, disc, spaces, panels)
     log.info("%s in %s", ", ".join(drawn), trained.folder)
     return [trained.folder / name for name in drawn]
@@ -92,10 +86,15 @@ def _panels(
     return panels
 
 
-def _columns(where: list[Where]) -> int:
-    """Panels in a row: two of long domains, which would be stripes else."""
-    width, height = np.max([extent(each) for each in where], axis=0)
-    return 2 if width > 3 * height else 5
+def _draw_film(trained: Run, panels: Panels, times: np.ndarray, kind: str) -> list[str]:
+    """What moves in the plane; returns the names of the files."""
+    moving = {title: panel for title, panel in panels.items() if _last(*panel) is not panel[1] and is_flat(panel[0])}
+    if not moving:
+        return []
+    every = -(-len(times) // _FRAMES)
+    film = {title: (where, values[::every]) for title, (where, values) in moving.items()}
+    animate(film, times[::every], trained.folder / f"rollout.{kind}", columns=min(columns_of(moving), 3))
+    return [f"rollout.{kind}"]
 
 
 def _frames(prediction: Mapping[str, Tensor], fields: Mapping[str, Tensor], name: str) -> int:

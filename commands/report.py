@@ -22,6 +22,7 @@ _EPOCHS = 12
 
 _CAPTIONS = {
     "fields": "A test sample that training has not seen: inputs, reference, prediction and error.",
+    "render": "The same in three dimensions, with the corner next to the eye taken out.",
     "loss": "The course of training.",
     "rollout": "The same sample over time.",
     "error_over_time": "Error of the rollout against time.",

@@ -60,11 +60,13 @@ class ControlCase(ABC):
         models: which of "firedrake" (a solver with its adjoint), "torch" (a differentiable solver) and "operator" (a trained one) can
             stand between controls and objective. The first is the reference solver, by which results are judged.
         curve: label of the ordinate of :meth:`curves`.
+        one_scale: whether all :meth:`panels` share their colours.
     """
 
     shapes: dict[str, tuple[int, ...]]
     models: tuple[str, ...]
     curve: str = ""
+    one_scale: bool = False
 
     def use_operator(self, trained: TrainedOperator) -> None:
         """Let a trained operator take the model's place, as the model "operator"; cases that have this model say how.

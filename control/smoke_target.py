@@ -33,6 +33,7 @@ class SmokeTarget(ControlCase):
     """
 
     models = ("torch",)
+    one_scale = True
 
     def __init__(
         self,

@@ -78,7 +78,7 @@ class StokesLid(ControlCase):
         self._set(values)
         self.velocity()
         u, wanted = self.z.subfunctions[0], fd.Function(self.V).interpolate(self.wanted)
-        shown = {"reference u": wanted, "prediction u": u}
+        shown = {"wanted u": wanted, "controlled u": u}
         return {title: (space, f.dat.data_ro.ravel().copy()) for title, f in shown.items()}
 
     def _parts(self) -> tuple[Any, Any]:

@@ -1,15 +1,21 @@
-"""The pictures of the documentation that need no training: a mesh with named boundaries, and fields of several elements on it.
+"""The pictures of the documentation that need no training: a mesh with named boundaries, fields of several elements on it, a body.
 
 python docs/pictures.py
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
 
 import firedrake as fd
 import torch
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 import thalweg
 from thalweg import fem, visualization
+from thalweg.visualization.figure import save
+from thalweg.visualization.render import Style
 
 IMAGES = Path(__file__).parent / "images"
 PLATE = Path(thalweg.__file__).parent / "data" / "meshes" / "plate_with_hole.msh"
@@ -42,6 +48,22 @@ def main(folder=IMAGES):
         panels[title] = (disc[name], torch.from_numpy(u.dat.data_ro.reshape(-1).copy()))
     visualization.plot_mesh(disc["P2"].mesh, Path(folder) / "mesh.png")
     visualization.plot_comparison(disc["P2"], panels, Path(folder) / "elements.png")
+    draw_body(Path(folder))
+
+
+def draw_body(folder):
+    """A field on tetrahedra, cut and by its surfaces, side by side."""
+    space = fem.export({"V": fd.FunctionSpace(fd.UnitCubeMesh(6, 6, 6), "Lagrange", 2)})["V"]
+    x, y, z = space.points.double().T
+    u = torch.cos(5 * x) + torch.cos(4 * y) + torch.cos(3 * z)
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    with TemporaryDirectory() as scratch:
+        for ax, style in zip(figure.subplots(1, 2), get_args(Style), strict=True):
+            path = Path(scratch) / f"{style}.png"
+            visualization.render_field(space, u, path, style=style, label="u")
+            ax.imshow(imread(path))
+            ax.set_axis_off()
+        save(figure, folder / "bodies.png")
 
 
 if __name__ == "__main__":

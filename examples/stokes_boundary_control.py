@@ -5,11 +5,14 @@ quadratic, so the optimum is known: with S the map from g to u, it solves (SᵀM
 ``python examples/stokes_boundary_control.py``.
 """
 
+from pathlib import Path
+
 import firedrake as fd
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from thalweg import control
+from thalweg.visualization import plot_comparison
 
 
 def known_optimum(flow: control.StokesLid) -> np.ndarray:
@@ -33,7 +36,7 @@ def csr(A) -> csr_matrix:
     return csr_matrix((data, indices, indptr), shape=A.petscmat.getSize())
 
 
-def main(cells: int = 16, iterations: int = 60) -> dict[str, float]:
+def main(cells: int = 16, iterations: int = 60, folder: str = "outputs/examples") -> dict[str, float]:
     """Return the objective without and with control, and the distance of the control from the known optimum."""
     flow = control.StokesLid(cells)
     functional = flow.functional("firedrake", flow.controls({"g": {"low": -5, "high": 5}}))
@@ -42,6 +45,9 @@ def main(cells: int = 16, iterations: int = 60) -> dict[str, float]:
     distance = np.linalg.norm(found.controls["g"] - exact) / np.linalg.norm(exact)
     print(f"J {found.initial_value:.6f} uncontrolled, {found.value:.6f} controlled, after {found.iterations} iterations")
     print(f"distance of the control from the known optimum: {distance:.1e}")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    panels = flow.panels(found.controls)
+    plot_comparison(next(iter(panels.values()))[0], panels, Path(folder) / "stokes_boundary_control.png")
     return {"uncontrolled": found.initial_value, "controlled": found.value, "distance": float(distance)}
 
 

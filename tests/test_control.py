@@ -93,8 +93,9 @@ def test_gradients_through_a_staggered_flow_pass_the_taylor_test():
     assert control.taylor_test(functional, {"u": m[0].initial}, {"u": direction}).min() > 1.9
 
 
-def test_stokes_boundary_control_finds_the_known_optimum():
-    result = example("stokes_boundary_control")["main"](cells=4)
+def test_stokes_boundary_control_finds_the_known_optimum(tmp_path: Path):
+    result = example("stokes_boundary_control")["main"](cells=4, folder=str(tmp_path))
+    assert (tmp_path / "stokes_boundary_control.png").stat().st_size > 10_000
     assert result["distance"] < 0.01
     assert result["controlled"] < 0.99 * result["uncontrolled"]
 

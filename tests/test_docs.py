@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from thalweg import visualization
+from thalweg.visualization import read_vtu_field
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -60,6 +63,16 @@ def test_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert torch.equal(again["c"], names["dataset"].fields["c"])
     normalised = names["normalise"](names["train"].fields)
     assert abs(names["V"].inner(normalised["u"], torch.ones(121).expand(15, -1)).mean()) < 1e-4
+
+
+def test_visualization(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(program(DOCS / "visualization.md"), "visualization.md", "exec"), names)
+    assert (tmp_path / "u.png").stat().st_size > 10_000
+    assert torch.equal(read_vtu_field("u.vtu", "u", names["V"]), names["u"])
+    text = (DOCS / "visualization.md").read_text()
+    assert all(f"`{name}`" in text for name in visualization.__all__ if name not in ("write_report", "energy_spectrum"))
 
 
 def test_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,7 @@
 """Pictures in three dimensions show the body, its field and nothing else."""
 
+import logging
+import sys
 from pathlib import Path
 
 import firedrake as fd
@@ -9,8 +11,9 @@ import torch
 from PIL import Image
 
 from thalweg import fem
+from thalweg.commands.field_pictures import draw_fields
 from thalweg.errors import InputError
-from thalweg.visualization import render_field
+from thalweg.visualization import render_comparison, render_field
 
 pytest.importorskip("pyvista")
 
@@ -40,6 +43,36 @@ def test_isosurfaces_of_a_vector_on_a_grid(tmp_path: Path):
     x = grid.coordinates()
     render_field(grid, x - 0.5, tmp_path / "surfaces.png", style="isosurfaces", label="|x|")
     assert len(colours(tmp_path / "surfaces.png")) > 10_000
+
+
+def test_bodies_side_by_side_share_their_scale(tmp_path: Path):
+    """Half of the values is half way between the colours of the ends, not at one of them."""
+    mesh = fd.UnitCubeMesh(2, 2, 2)
+    V = fem.export({"V": fd.FunctionSpace(mesh, "CG", 1)})["V"]
+    one = torch.ones(V.num_dofs)
+    x = V.points.double()[:, 0]
+    panels = {"reference u": (V, x), "prediction u": (V, 0.5 * one), "error of u": (V, 0.5 - x)}
+    render_comparison(panels, tmp_path / "u.png")
+    picture = np.asarray(Image.open(tmp_path / "u.png").convert("RGB"), float)
+    middle = picture[:, picture.shape[1] // 3 : picture.shape[1] * 2 // 3]
+    teal = np.abs(middle - [33, 144, 141]).max(-1) < 60  # viridis at 1/2, shaded
+    assert teal.sum() > 2000
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_what_is_drawn_of_a_body_and_what_is_said_without_pyvista(
+    tmp_path: Path, installed: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "pyvista", None)
+    V = fem.export({"V": fd.FunctionSpace(fd.UnitCubeMesh(2, 2, 2), "CG", 1)})["V"]
+    u = V.points.double()[:, 0]
+    with caplog.at_level(logging.WARNING):
+        drawn = draw_fields({"reference u": (V, u), "prediction u": (V, u)}, tmp_path)
+    assert drawn == (["render.png"] if installed else [])
+    assert installed or "no render.png: Pictures in three dimensions need PyVista" in caplog.text
+    grid = fem.Grid((6, 6, 6))
+    assert draw_fields({"input a": (grid, grid.coordinates()[:1])}, tmp_path) == ["fields.png", *drawn]
 
 
 def test_flat_fields_are_sent_to_the_flat_pictures(tmp_path: Path):

@@ -16,6 +16,7 @@ from thalweg import visualization as viz
 from thalweg.errors import FileError, InputError
 from thalweg.fem.reference_cell import equispaced, positions, subcells
 from thalweg.visualization.evaluation import values
+from thalweg.visualization.lines import _curve
 
 PLATE = Path(fem.__file__).parents[1] / "data" / "meshes" / "plate_with_hole.msh"
 
@@ -380,3 +381,18 @@ def test_a_damaged_log_is_refused(tmp_path):
     with pytest.raises(InputError, match="no numbers to draw"):
         viz.plot_losses(write_log(tmp_path / "empty.jsonl", [{"step": 1, "note": "started"}]), tmp_path / "losses.png")
     assert not (tmp_path / "losses.png").exists()
+
+
+@pytest.mark.parametrize(("family", "degree"), [("CG", 2), ("DG", 1)])
+def test_a_field_on_an_interval_is_a_curve_with_its_jumps(tmp_path, family, degree):
+    V = fem.export({"V": fd.FunctionSpace(fd.UnitIntervalMesh(4), family, degree)})["V"]
+    u = V.interpolate(lambda x: x[:, 0] ** degree)
+    x, drawn = _curve(V, u)
+    finite = np.isfinite(drawn[:, 0])
+    assert np.abs(drawn[finite, 0] - x[finite] ** degree).max() < 1e-12
+    assert (~finite).sum() == 4  # a gap after each cell
+    assert (np.diff(x) >= -1e-12).all()
+    viz.plot_lines({"reference u": (V, u), "prediction u": (V, 0 * u)}, tmp_path / "u.png")
+    assert (tmp_path / "u.png").stat().st_size > 5_000
+    with pytest.raises(InputError, match="on an interval, not on triangle"):
+        viz.plot_lines({"u": (fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(1, 1), "CG", 1)})["V"], u)}, tmp_path / "v.png")

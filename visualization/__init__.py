@@ -7,9 +7,10 @@ from .deformed import plot_deformed
 from .fields import plot_boundary_field, plot_field
 from .grid_fields import plot_grid_field
 from .histories import plot_convergence, plot_over_time, plot_spectra
+from .lines import plot_lines
 from .mesh import plot_mesh
 from .pvd import write_pvd
-from .render import render_field
+from .render import render_comparison, render_field
 from .report import write_report
 from .spectrum import energy_spectrum
 from .vtu import read_vtu, read_vtu_field, write_vtu
@@ -23,12 +24,14 @@ __all__ = [
     "plot_deformed",
     "plot_field",
     "plot_grid_field",
+    "plot_lines",
     "plot_losses",
     "plot_mesh",
     "plot_over_time",
     "plot_spectra",
     "read_vtu",
     "read_vtu_field",
+    "render_comparison",
     "render_field",
     "write_pvd",
     "write_report",

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from .panel import Values, Where, draw, drawn_range, extent, is_vector
 
 Panel = tuple[Where, Values]
 
-_COMPARED = ("reference", "prediction", "uncontrolled", "controlled")
+_COMPARED = ("reference", "prediction", "uncontrolled", "controlled", "wanted")
 _WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
@@ -33,8 +33,8 @@ def plot_comparison(
 ) -> None:
     """Draw fields side by side to a PNG file, one panel each, entitled with its name.
 
-    Names carry meaning. "reference u" and "prediction u" share a colour scale, "uncontrolled u" and "controlled u" do, and a bare
-    "prediction" does with the first reference. A name with "error" in it has a scale symmetric about zero if the error has both signs,
+    Names carry meaning. "reference u" and "prediction u" share a colour scale, "uncontrolled u", "controlled u" and "wanted u"
+    do, and a bare "prediction" does with the first reference. A name with "error" in it has a scale symmetric about zero if the error has both signs,
     from zero otherwise. A name with "boundary" in it is drawn along the boundary only.
 
     Args:
@@ -58,7 +58,8 @@ def plot_comparison(
         raise InputError("There are no fields to compare; pass at least one.")
     panels = {name: field if isinstance(field, tuple) else (space, field) for name, field in fields.items()}
     figure, axes = arrange(panels, columns, title)
-    scales = {name: _scale(name, panels.values()) if one_scale else common_scale(name, panels) for name in panels}
+    everything = [drawn_range(*panel) for panel in panels.values()] if one_scale else []
+    scales = {name: scale(name, everything) if one_scale else common_scale(name, panels) for name in panels}
     for ax, (name, (where, u)) in zip(axes, panels.items(), strict=True):
         limits, colours = scales[name]
         drawn = draw(ax, where, u, None if "boundary" in name else limits, colours, boundary="boundary" in name)
@@ -92,9 +93,14 @@ def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple
 
 def common_scale(name: str, panels: Mapping[str, Panel]) -> tuple[tuple[float, float], str]:
     """Limits and colours of a panel, shared by those that are compared of one field."""
-    symbols = {other: _symbol(other, panels) for other in panels}
-    alike = [panels[other] for other in panels if _is_compared(name) and symbols[other] == symbols[name]]
-    return _scale(name, alike or [panels[name]])
+    return scale(name, [drawn_range(*panels[other]) for other in compared(name, panels)])
+
+
+def compared(name: str, panels: Iterable[str]) -> list[str]:
+    """The panels that share a scale with this one, itself among them."""
+    names = list(panels)
+    alike = [other for other in names if _is_compared(name) and _symbol(other, names) == _symbol(name, names)]
+    return alike or [name]
 
 
 def bar_label(name: str, panels: Mapping[str, Panel]) -> str:
@@ -131,9 +137,8 @@ def _symbol(name: str, panels: Iterable[str]) -> str:
     return next(filter(None, rest), "value")
 
 
-def _scale(name: str, fields: Iterable[Panel]) -> tuple[tuple[float, float], str]:
-    """Limits and colours that suit all these fields."""
-    ranges = [drawn_range(where, u) for where, u in fields]
+def scale(name: str, ranges: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], str]:
+    """Limits and colours that suit fields with all these ranges."""
     low, high = min(a for a, _ in ranges), max(b for _, b in ranges)
     if "error" not in name:
         return (low, high), _FIELD

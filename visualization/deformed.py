@@ -73,11 +73,13 @@ def plot_deformed(
             ax.add_collection(LineCollection(lines, colors=_OUTLINE, linewidths=1.5, linestyles="--", label=names[1]))
         ax.set(aspect="equal", xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
         ax.set_title(title, fontsize=9, loc="left")
+        ax.set_ylabel("y", rotation=0, labelpad=6, va="center")
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     assert drawn is not None
     if compared:
         axes[0].legend(frameon=False, fontsize=8, loc="upper right", ncols=2, bbox_to_anchor=(1.0, 1.25))
+    axes[-1].set_xlabel("x")
     figure.colorbar(drawn, ax=list(axes), label="length of the displacement", shrink=0.8)
     save(figure, path)
 

@@ -78,6 +78,11 @@ def plot_convergence(
 
     Raises:
         InputError, FileError: as for :func:`plot_over_time`; or errors that are not positive.
+
+    Example:
+        >>> h = np.array([0.1, 0.05, 0.025])
+        >>> round(plot_convergence({"u": (h, 3 * h**2)}, "orders.png")["u"], 6)
+        2.0
     """
     figure, ax = _axes()
     orders = {}

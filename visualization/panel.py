@@ -6,6 +6,7 @@ from matplotlib.cm import ScalarMappable
 from torch import Tensor
 
 from ..fem import Grid, Space
+from ..fem.mesh import CELL_DIMENSION
 from .fields import plot_boundary_field, plot_field, value_range
 from .grid_fields import magnitude, plane, plot_grid_field
 
@@ -44,3 +45,11 @@ def extent(where: Where) -> np.ndarray:
 def is_vector(where: Where, u: Values) -> bool:
     """Whether a magnitude is drawn."""
     return bool(where.element.value_shape) if isinstance(where, Space) else len(u) > 1
+
+
+def dimension(where: Where) -> int:
+    """1 of intervals, 2 of what can be drawn flat, 3 of bodies; 0 of curves and surfaces that are bent."""
+    if isinstance(where, Grid):
+        return where.dim
+    mesh = where.mesh
+    return mesh.dim if mesh.dim == CELL_DIMENSION[mesh.cell_type] else 0

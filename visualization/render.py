@@ -1,6 +1,7 @@
 """Pictures of fields in three dimensions, by PyVista."""
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,7 @@ from ..errors import InputError, MissingPackageError
 from ..fem import Grid, Mesh, Space
 from ..fem.reference_cell import equispaced, positions, reference_vertices, subcells
 from ..storage import atomic
+from .comparison import bar_label, compared, scale
 from .evaluation import magnitude, values
 from .figure import INK, colour_scale
 from .grid_fields import magnitude as grid_magnitude
@@ -19,8 +21,8 @@ from .vtk_cells import is_continuous, vtk_nodes
 Style = Literal["cut", "isosurfaces"]
 
 _TETRAHEDRA = 2_000_000  # in one picture, at most
-_PIXELS = (1200, 1000)
 _SURFACES = 5
+_ZOOM = 0.8  # leaves room for titles and numbers
 
 
 def render_field(
@@ -50,39 +52,116 @@ def render_field(
     if style not in get_args(Style):
         raise InputError(f"There is no style {style!r}; choose {' or '.join(get_args(Style))}.")
     pv = _pyvista()
-    if isinstance(where, Grid):
-        body = _grid_body(pv, where, u)
-        outline = body.outline()
-    else:
-        body, outline = _mesh_body(pv, where, u), _outline(pv, where.mesh)
-    scale = colour_scale(body["u"], limits)
-    low, high = float(scale.vmin or 0.0), float(scale.vmax or 0.0)
-    plotter = pv.Plotter(off_screen=True, window_size=_PIXELS)
+    body = _body(pv, where, u)
+    plotter = _plotter(pv, (1, 1))
+    _draw(pv, plotter, where, body, style, limits or _range(body), colours, label)
+    _save(plotter, path)
+
+
+def render_comparison(
+    panels: Mapping[str, tuple[Space | Grid, Tensor | np.ndarray]], path: str | os.PathLike, *, columns: int = 3
+) -> None:
+    """Draw fields in three dimensions side by side, the corner next to the eye taken out, to a PNG file.
+
+    Args:
+        panels: for each title, where a field lives and the field. Titles mean what they mean to :func:`plot_comparison`.
+        columns: panels in a row, at most.
+
+    Raises:
+        InputError, MissingPackageError, FileError: as for :func:`render_field`.
+    """
+    if not panels:
+        raise InputError("There are no fields to compare; pass at least one.")
+    pv = _pyvista()
+    bodies = {title: _body(pv, where, u) for title, (where, u) in panels.items()}
+    rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)  # rows of one length, as far as they can be
+    plotter = _plotter(pv, (rows, columns))
+    for number, (title, body) in enumerate(bodies.items()):
+        plotter.subplot(*divmod(number, columns))
+        limits, colours = scale(title, [_range(bodies[other]) for other in compared(title, panels)])
+        _draw(pv, plotter, panels[title][0], body, "cut", limits, colours, bar_label(title, panels), title)
+    _save(plotter, path)
+
+
+def _plotter(pv: Any, shape: tuple[int, int]) -> Any:
+    """A window off the screen with so many rows and columns.
+
+    Raises:
+        MissingPackageError: VTK can draw nothing on this machine.
+    """
+    from vtkmodules.vtkCommonCore import vtkObject
+
+    rows, columns = shape
+    size = (1200 * columns // max(1, columns - 1), 1000 * rows // max(1, columns - 1))
+    vtkObject.GlobalWarningDisplayOff()  # or VTK tells of every kind of window that it tries in vain
+    try:
+        plotter = pv.Plotter(off_screen=True, window_size=size, shape=shape, border=False)
+        usable = plotter.render_window.SupportsOpenGL()
+    finally:
+        vtkObject.GlobalWarningDisplayOn()
+    if not usable:
+        raise MissingPackageError(
+            "VTK finds no OpenGL on this machine to draw with. Install Mesa, on Debian by apt install libegl1 libosmesa6, or write a VTU "
+            "file by write_vtu and draw it elsewhere."
+        )
+    return plotter
+
+
+def _draw(
+    pv: Any,
+    plotter: Any,
+    where: Space | Grid,
+    body: Any,
+    style: Style,
+    limits: tuple[float, float],
+    colours: str,
+    label: str,
+    title: str = "",
+) -> None:
+    """A field into the chosen part of a window."""
+    norm = colour_scale(body["u"], limits)
+    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)
     plotter.background_color = "white"
     bar = {
-        "title": label or " ",
+        # Bars would be columns of text to VTK. Titles of one window must differ.
+        "title": f"{label.strip('|') or ' '}{' ' * len(plotter.scalar_bars)}",
         "color": INK,
         "vertical": True,
-        "position_x": 0.86,
+        "position_x": 0.84,
         "position_y": 0.2,
         "height": 0.6,
         "fmt": "%.3g",
     }
-    look = {"scalars": "u", "cmap": colours, "clim": (low, high), "scalar_bar_args": bar, "ambient": 0.35}
+    look = {"scalars": "u", "cmap": colours, "clim": (low, high), "scalar_bar_args": bar, "ambient": 0.5, "diffuse": 0.5}
     if style == "cut":
         plotter.add_mesh(body.clip_box(_near_corner(body.bounds), invert=True), **look)
     else:
         inside = np.linspace(low, high, _SURFACES + 2)[1:-1]
         plotter.add_mesh(body.contour(inside, scalars="u"), opacity=0.6, **look)
-    plotter.add_mesh(outline, color=INK, line_width=2)
+    plotter.add_mesh(body.outline() if isinstance(where, Grid) else _outline(pv, where.mesh), color=INK, line_width=2)
+    if title:
+        plotter.add_text(title, position="upper_edge", color=INK, font_size=12)
+    plotter.camera_position = "iso"
+    plotter.camera.zoom(_ZOOM)
     plotter.show_bounds(
         color=INK, xtitle="x", ytitle="y", ztitle="z", location="outer", ticks="outside", n_xlabels=3, n_ylabels=3, n_zlabels=3
     )
-    plotter.camera_position = "iso"
+
+
+def _save(plotter: Any, path: str | os.PathLike) -> None:
     with atomic(path) as partial:
         plotter.screenshot(str(partial) + ".png")
         os.replace(str(partial) + ".png", partial)  # noqa: PTH105
     plotter.close()
+
+
+def _body(pv: Any, where: Space | Grid, u: Tensor | np.ndarray) -> Any:
+    return _grid_body(pv, where, u) if isinstance(where, Grid) else _mesh_body(pv, where, u)
+
+
+def _range(body: Any) -> tuple[float, float]:
+    return float(body["u"].min()), float(body["u"].max())
 
 
 def _mesh_body(pv: Any, space: Space, u: Tensor | np.ndarray) -> Any:

@@ -19,6 +19,11 @@ class RelativeNorm(FieldMetric):
         space: the space of the field, or its grid.
         field: its name among the outputs and in the data.
         norm: "L2", "H1", "Hdiv" or "Hcurl".
+
+    Example:
+        >>> u = torch.rand(8, 1, 17, 17)
+        >>> RelativeNorm(Grid((17, 17)), "u", "H1").each({"u": 1.1 * u}, {"u": u})[0]
+        tensor(0.1000)
     """
 
     def __init__(self, space: Space | Grid, field: str, norm: str = "H1"):
