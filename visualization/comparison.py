@@ -33,9 +33,9 @@ def plot_comparison(
 ) -> None:
     """Draw fields side by side to a PNG file, one panel each, entitled with its name.
 
-    Names carry meaning. "reference u" and "prediction u" share a colour scale, "uncontrolled u", "controlled u" and "wanted u"
-    do, and a bare "prediction" does with the first reference. A name with "error" in it has a scale symmetric about zero if the error has both signs,
-    from zero otherwise. A name with "boundary" in it is drawn along the boundary only.
+    Names carry meaning. "reference u" and "prediction u" share a colour scale, "uncontrolled u", "controlled u" and "wanted u" do, and a
+    bare "prediction" does with the first reference. A name with "error" in it has a scale symmetric about zero if the error has both
+    signs, from zero otherwise. A name with "boundary" in it is drawn along the boundary only.
 
     Args:
         space: a finite-element space or a grid.
