@@ -33,8 +33,8 @@ class ChannelFlow(Problem):
 
     Exported forms, in ``z`` = (u, p) and ``u_t``, the time derivative of u: ``residual``, the balances of momentum and mass; ``force``, the
     force on a body in a direction ``w`` that is one at its nodes (:meth:`FlowChannel.unit_velocity`); in ``u`` alone ``transport``, the
-    weak form of (u·∇)u − ν Δu, what a time step of the velocity is made of besides the pressure, and in u and ``a`` its derivative
-    ``transport_rate``; and ``mean_inflow`` of ``g``. The weak divergence is exported as the product of V and Q.
+    weak form of (u·∇)u − ν Δu, what a time step of the velocity is made of besides the pressure; and ``mean_inflow`` of ``g``. The weak
+    divergence is exported as the product of V and Q.
 
     Args:
         channel: the spaces and the bodies.
@@ -97,11 +97,9 @@ class ChannelFlow(Problem):
         force = -(stokes(u, p, self._w, 0, nu) + fd.inner(rate + convection(u), self._w)) * measure(Z)
         velocity, v = fd.Function(V, name="u"), fd.TestFunction(V)
         transport = (nu * fd.inner(fd.grad(velocity), fd.grad(v)) + fd.inner(convection(velocity), v)) * measure(Z)
-        a = fd.Function(V, name="a")
-        transport_rate = fd.derivative(transport, velocity, a)
         mean_inflow = channel.mean_inflow(fd.Function(V, name="g"))
         self.residual = unsteady_residual(z, rate, nu)
-        self.forms = {"force": force, "transport": transport, "transport_rate": transport_rate, "mean_inflow": mean_inflow}
+        self.forms = {"force": force, "transport": transport, "mean_inflow": mean_inflow}
 
     def parabola(self, peak: float) -> Any:
         """The inflow field with a parabolic profile of this peak."""
