@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -21,6 +22,10 @@ VERBS = {
 
 #: Flags of Hydra that are followed by a value.
 _TAKE_VALUES = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--config-name", "-cd", "--config-dir")
+
+#: Values that Hydra's grammar takes as they are, and those that are more than one word to it.
+_PLAIN = re.compile(r"[\w/\-\\+.$%*@?|:=~ ]*", re.ASCII)
+_STRUCTURE = re.compile(r"""['"{}\[\](),]|\\$""")
 
 _QUOTES = """Put a value with special characters in quotes of both kinds, 'inputs={f: "x>0.5"}'. """
 
@@ -43,7 +48,14 @@ Start with
 
 def main() -> None:
     """Run the verb in ``sys.argv``. Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted."""
-    arguments = sys.argv[1:]
+    try:
+        _run([argument for argument in sys.argv[1:] if argument])
+    except KeyboardInterrupt:  # while the configuration is read; the verbs have their own answer
+        print("thalweg: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
@@ -55,7 +67,7 @@ def main() -> None:
         sys.exit(2)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.append(os.getcwd())  # noqa: PTH109, problems of the user's own are modules there
-    overrides = _with_runs(overrides) if verb == "compare" else overrides
+    overrides = [_quoted(override) for override in (_with_runs(overrides) if verb == "compare" else overrides)]
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]
     failed: list[str] = []
@@ -71,6 +83,14 @@ def _with_runs(arguments: list[str]) -> list[str]:
     bare = [a for flag, a in pairs if a[0] != "-" and flag not in _TAKE_VALUES and ("=" not in a or os.path.isdir(a))]  # noqa: PTH112
     quoted = ",".join("'" + folder.replace("'", "\\'") + "'" for folder in bare)
     return [f"runs=[{quoted}]", *(a for a in arguments if a not in bare)] if bare else arguments
+
+
+def _quoted(argument: str) -> str:
+    """``folder=läufe`` as ``folder='läufe'``: Hydra reads letters beyond ASCII, &, ! and the like in quotes only."""
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-") or _PLAIN.fullmatch(value) or _STRUCTURE.search(value):
+        return argument
+    return f"{key}='{value}'"
 
 
 def _application(verb: str, failed: list[str]):

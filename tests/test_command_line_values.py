@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from thalweg import __main__ as command_line
 from thalweg.__main__ import main
 
 
@@ -20,6 +21,8 @@ from thalweg.__main__ import main
         (["train", "experiment=quickstart", "training/optimiser=lion"], "Did you mean 'training/optimizer'?"),
         (["predict", "run=outputs/quickstart", "inputs={f: x>0.5}"], "quotes of both kinds"),
         (["train", "=5"], "must be a string"),
+        (["evaluate", "run=läufe hier/a&b"], "läufe hier/a&b"),
+        (["evaluate", "", "run=nowhere"], "nowhere"),
     ],
 )
 def test_it_is_said_what_was_expected(
@@ -31,3 +34,14 @@ def test_it_is_said_what_was_expected(
         main()
     assert stopped.value.code == 1
     assert answer in capsys.readouterr().err
+
+
+def test_an_interrupt_is_no_error_wherever_it_comes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupt(arguments: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "_run", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main()
+    assert stopped.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
