@@ -79,6 +79,7 @@ def _read(sources: object, spaces: dict[str, str], disc: Spaces) -> dict[str, Te
     sources = OmegaConf.to_container(sources, resolve=True) if isinstance(sources, DictConfig) else sources
     if not isinstance(sources, dict):
         raise InputError(f"inputs must be a mapping of fields, such as 'inputs={{f: \"sin(x)\"}}', not {sources!r}.")
-    if unknown := [name for name in sources if name not in spaces]:
+    given = {str(name): source for name, source in sources.items()}
+    if unknown := [name for name in given if name not in spaces]:
         raise InputError(f"The data have no field {', '.join(map(repr, unknown))}; they have {', '.join(map(repr, spaces))}.")
-    return {name: read_source(source, name, disc[spaces[name]]).float()[None] for name, source in sources.items()}
+    return {name: read_source(source, name, disc[spaces[name]]).float()[None] for name, source in given.items()}
