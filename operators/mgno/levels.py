@@ -25,7 +25,7 @@ MAX_COARSEST = 3000
 class Level(nn.Module):
     """The matrices of one level, with the rows of fixed dofs zero: functions of a cycle vanish there.
 
-    Stencils are made dimensionless by the domain's length: a mass matrix has the factor (π/length)², one derivative π/length. Then
+    Stencils are made dimensionless by the domain's shortest side: a mass matrix has the factor (π/side)², one derivative π/side. Then
     all of them act on smooth functions with about the same strength, at every resolution, and are functionals, as residuals are.
     """
 
@@ -86,7 +86,7 @@ class Levels(nn.Module):
         super().__init__()
         if len(elements) < 2:
             raise InputError("A cycle needs two levels or more; make the grid finer, lower `coarsest`, or add coarser spaces.")
-        length = float((box[1] - box[0]).max())
+        length = float((box[1] - box[0]).min())
         self.levels = nn.ModuleList(
             Level(part, unfixed, architecture, length, dtype) for part, unfixed in zip(elements, free, strict=True)
         )
