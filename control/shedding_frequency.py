@@ -1,6 +1,7 @@
 """Vortices shed at a wanted frequency, by the speed of the inflow: through the solver, or through a trained NeuralStagger."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,8 +40,13 @@ class SheddingFrequency(ControlCase):
         problem.dtype = torch.float64
         self.problem, self.target, self.shapes = problem, target, {"inflow": ()}
         self._arguments = duration, skip, probe
-        self._shedding = Shedding(problem, None, *self._arguments)
+        self._operator: NeuralStagger | None = None
         self._runs: dict[float, Tensor] = {}
+
+    @cached_property
+    def _shedding(self) -> Shedding:
+        """Made when it is first needed, for it begins with a run of the solver."""
+        return Shedding(self.problem, self._operator, *self._arguments)
 
     @property
     def uncontrolled(self) -> dict[str, np.ndarray]:
@@ -54,7 +60,8 @@ class SheddingFrequency(ControlCase):
                 f"The frequency is found through a NeuralStagger on {self.problem.grid.shape} points, not through a "
                 f"{type(trained.operator).__name__} on {trained.where['psi']}."
             )
-        self._shedding = Shedding(self.problem, trained.operator, *self._arguments)
+        self._operator = trained.operator
+        self.__dict__.pop("_shedding", None)
         self._runs.clear()
 
     def functional(self, model: str, controls: list[Control] | None = None) -> ReducedFunctional:
@@ -64,8 +71,8 @@ class SheddingFrequency(ControlCase):
 
     def quantities(self, values: Values, model: str) -> dict[str, float]:
         self.require(model)
-        psi = self._solved(values) if model == "torch" else self._flow(_number(values), model).detach()
-        off = self._off(psi).item()
+        with torch.no_grad():
+            off = self._off(self._solved(values) if model == "torch" else self._flow(_number(values), model)).item()
         return {"objective": off**2, "expected frequency": off + self.target, "off by": abs(off) / self.target}
 
     def panels(self, values: Values) -> Panels:

@@ -45,7 +45,7 @@ class ControlledCylinderFlow(Problem):
         mesh: mesh file with the boundary parts inflow, outflow, walls and cylinder, or the name of one that comes with thalweg.
         refinements: how often the mesh is refined.
         viscosity: ν in m²/s.
-        rotation, jets: ranges of the random strengths. In each sample one of the two works.
+        rotation, jets: ranges of the random strengths. In each sample one of the two works; one without a range, None, works in none.
         jet_width: in degrees.
         spin_up: time from rest, with vortices in the wake, to the developed vortex street.
         settle, average, ramp: see above.
@@ -53,7 +53,7 @@ class ControlledCylinderFlow(Problem):
         every: steps between two states that are averaged.
 
     Raises:
-        InputError: times shorter than the distance of averaged states.
+        InputError: times shorter than the distance of averaged states, or no actuator has a range.
     """
 
     inputs = ("g", "u_base", "p_base", "r_base")
@@ -65,8 +65,8 @@ class ControlledCylinderFlow(Problem):
         mesh: str = "cylinder_coarse.msh",
         refinements: int = 1,
         viscosity: float = 1e-3,
-        rotation: tuple[float, float] = (0.0, 2.0),
-        jets: tuple[float, float] = (0.0, 1.0),
+        rotation: tuple[float, float] | None = (0.0, 2.0),
+        jets: tuple[float, float] | None = (0.0, 1.0),
         jet_width: float = 40.0,
         spin_up: float = 3.0,
         settle: float = 0.6,
@@ -87,7 +87,10 @@ class ControlledCylinderFlow(Problem):
         scalar, self.transfers = self.channel.scalar_spaces()
         self.spaces = {"V": V, "Z": Z, "T": fd.VectorFunctionSpace(self.channel.mesh, "CG", 2, dim=3), **scalar}
         self.fields = {"g": "V", "u": "V", "p": "Q", "r": "T", "u_base": "V", "p_base": "Q", "r_base": "T"}
-        self.ranges = {"rotation": (rotation[0], rotation[1]), "jets": (jets[0], jets[1])}
+        ranges = {"rotation": rotation, "jets": jets}
+        self.ranges = {name: (range[0], range[1]) for name, range in ranges.items() if range is not None}
+        if not self.ranges:
+            raise InputError("No actuator works in the samples; give rotation or jets a range.")
         self.dt, self.every, self.viscosity, self._ramp, self._jet_width = dt, every, viscosity, ramp, jet_width
         self._spin_up, self._settle, self._average = (round(t / dt / every) * every for t in (spin_up, settle, average))
 
@@ -115,7 +118,7 @@ class ControlledCylinderFlow(Problem):
         return g
 
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
-        name = ACTUATORS[rng.integers(len(ACTUATORS))]
+        name = list(self.ranges)[rng.integers(len(self.ranges))]
         low, high = self.ranges[name]
         return self.with_base(self.surface(**{name: rng.uniform(low, high)}))
 

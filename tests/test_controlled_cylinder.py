@@ -1,5 +1,7 @@
 """A cylinder with actuators: its solver, its forces, the adjoint of its drag, and the operator that learns its mean flow."""
 
+from copy import copy
+
 import firedrake as fd
 import numpy as np
 import pytest
@@ -35,6 +37,16 @@ def test_the_rotation_is_tangential_and_the_jets_lose_no_mass(flow: ControlledCy
     assert through == pytest.approx(np.deg2rad(40) * 0.05, rel=0.05)
     with pytest.raises(InputError, match="rotation, jets, but no suction"):
         flow.surface(suction=1.0)
+
+
+def test_an_actuator_without_a_range_works_in_no_sample(flow: ControlledCylinderFlow):
+    jets = copy(flow)
+    jets.ranges = {"jets": (0.0, 1.0)}
+    swirl = flow.export().form("swirl")
+    surfaces = [jets.random_inputs(np.random.default_rng(i))["g"] for i in range(4)]
+    assert all(swirl(g=torch.from_numpy(g.dat.data_ro.reshape(1, -1).copy())).abs() < 2e-3 for g in surfaces)
+    with pytest.raises(InputError, match="No actuator works"):
+        ControlledCylinderFlow(**SHORT, rotation=None, jets=None)
 
 
 def test_force_weights_are_unit_vectors_on_the_cylinder_without_divergence(flow: ControlledCylinderFlow):

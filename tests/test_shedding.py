@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_module
 
 from test_examples import example
 from thalweg import control
+from thalweg.commands import control as control_command
 from thalweg.commands import generate, train
 from thalweg.errors import InputError
 from thalweg.operators import Decomposition, DilatedResNet, NeuralStagger, WithDerivatives
@@ -139,25 +140,48 @@ TINY = [
 ]
 
 
-def test_the_frequency_found_through_a_surrogate_is_that_of_the_solver(tmp_path: Path):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on a coarse channel."""
+    folder = tmp_path_factory.mktemp("channel")
     with initialize_config_module("thalweg.conf", version_base="1.3"):
-        made = compose("generate", overrides=[*TINY, f"data.folder={tmp_path / 'data'}", "preview=false", "device=cpu"])
-        trained = compose(
-            "train",
-            overrides=[
-                *TINY,
-                f"data.folder={tmp_path / 'data'}",
-                f"folder={tmp_path / 'run'}",
-                "training.loop.epochs=4",
-                "device=cpu",
-            ],
-        )
+        own = [*TINY, f"data.folder={folder / 'data'}", "device=cpu"]
+        made = compose("generate", overrides=[*own, "preview=false"])
+        run = compose("train", overrides=[*own, f"folder={folder / 'run'}", "training.loop.epochs=4"])
     generate.run(made)
-    train.run(trained)
+    train.run(run)
+    return folder / "run"
+
+
+def test_the_frequency_found_through_a_surrogate_is_that_of_the_solver(tmp_path: Path, trained: Path):
     result = example("shedding_frequency")["main"](
-        str(tmp_path / "run"), target=1.1, searches=2, duration=5.0, skip=1.0, folder=str(tmp_path)
+        str(trained), target=1.1, searches=2, duration=5.0, skip=1.0, folder=str(tmp_path)
     )
     assert result["taylor"] > 1.9
     assert abs(result["uncontrolled, reference"] - 1.1) > 0.1
     assert result["controlled, reference"] == pytest.approx(1.1, rel=0.03)
     assert (tmp_path / "shedding_frequency.png").stat().st_size > 20_000
+
+
+def test_the_configured_search_for_a_frequency_finds_what_the_example_finds_first(tmp_path: Path, trained: Path):
+    own = ["experiment=shedding_frequency", f"folder={tmp_path}", f"run={trained}", "case.target=1.1", "optimizer.iterations=3"]
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("control", overrides=own)
+    result = control_command.run(config)
+    uncontrolled, surrogate, reference = (result[row] for row in ("uncontrolled", "surrogate", "reference"))
+    assert uncontrolled["off by"] > 0.1
+    assert surrogate["expected frequency"] == pytest.approx(1.1, rel=0.01)
+    assert reference["off by"] < 0.5 * uncontrolled["off by"]
+    assert (tmp_path / "fields.png").stat().st_size > 10_000
+    assert (tmp_path / "history.png").stat().st_size > 10_000
+
+
+def test_the_gradient_through_the_solver_passes_the_taylor_test():
+    case = control.SheddingFrequency(channel(), 2.0, duration=0.4, skip=0.1)
+    assert case.uncontrolled["inflow"] == 1.0
+    at, along = {"inflow": np.array(1.1)}, {"inflow": np.array(1.0)}
+    assert control.taylor_test(case.functional("torch"), at, along, steps=(1e-2, 5e-3, 2.5e-3)).min() > 1.9
+    with pytest.raises(InputError, match="no operator to advance"):
+        case.quantities(at, "operator")
+    with pytest.raises(InputError, match="must be positive"):
+        control.SheddingFrequency(channel(), 0.0)

@@ -63,11 +63,17 @@ def surrounded(moves: Components, periodic: Sequence[bool]) -> Components:
     return tuple(parts)
 
 
-def potential_of(velocity: Components, spacings: Sequence[float], periodic: Sequence[bool]) -> Components:
+def potential_of(
+    velocity: Components, spacings: Sequence[float], periodic: Sequence[bool], tolerance: float | None = None
+) -> Components:
     """A potential whose :func:`velocity_of` is a given solenoidal velocity, by which solvers' frames become those of a potential.
 
     In a periodic box it has no divergence (Coulomb's gauge); otherwise, in two dimensions, the stream function is zero at the
     first vertex. Computed in double precision.
+
+    Args:
+        tolerance: the largest share of the velocity that may have no potential: that of the solver that left a divergence; rounding by
+            default.
 
     Raises:
         InputError: a mean velocity along a periodic axis, which no potential has; three dimensions with walls.
@@ -90,9 +96,10 @@ def potential_of(velocity: Components, spacings: Sequence[float], periodic: Sequ
         raise InputError(
             "Vector potentials of given velocities are known in periodic boxes only; start from a potential instead."
         )
-    scale = max(float(w.abs().max()) for w in exact)
-    error = max(float((a - b).abs().max()) for a, b in zip(velocity_of(potential, spacings, periodic), exact, strict=True))
-    if error > 1e3 * torch.finfo(dtype).eps * scale + 1e-300:
+    with torch.no_grad():
+        scale = max(float(w.abs().max()) for w in exact)
+        error = max(float((a - b).abs().max()) for a, b in zip(velocity_of(potential, spacings, periodic), exact, strict=True))
+    if error > (tolerance or 1e3 * torch.finfo(dtype).eps) * scale + 1e-300:
         raise InputError(
             f"The velocity has no potential: {error / scale:.1g} of it is left over. Project it first, and subtract its mean along "
             "periodic axes."
