@@ -23,6 +23,14 @@ VERBS = {
 #: Flags of Hydra that are followed by a value.
 _TAKE_VALUES = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--config-name", "-cd", "--config-dir")
 
+#: What a verb cannot do without.
+_START = {
+    "generate": "Choose an experiment, such as experiment=quickstart. ",
+    "train": "Choose an experiment, such as experiment=quickstart. ",
+    "compare": "Give the folders of runs: thalweg compare outputs/a outputs/b. ",
+    "predict": "Give the folder of a run and inputs: run=outputs/quickstart 'inputs={f: \"sin(x)\"}'. ",
+} | dict.fromkeys(("evaluate", "plot", "report", "export"), "Give the folder of a run, such as run=outputs/quickstart. ")
+
 #: Values that Hydra's grammar takes as they are, and those that are more than one word to it.
 _PLAIN = re.compile(r"[\w/\-\\+.$%*@?|:=~ ]*", re.ASCII)
 _STRUCTURE = re.compile(r"""['"{}\[\](),]|\\$""")
@@ -65,13 +73,18 @@ def _run(arguments: list[str]) -> None:
         hint = f" Did you mean {guess[0]!r}?" if guess else ""
         print(f"thalweg: there is no verb {verb!r}.{hint}\n\n{USAGE}", file=sys.stderr)
         sys.exit(2)
+    from omegaconf.errors import OmegaConfBaseException
+
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.append(os.getcwd())  # noqa: PTH109, problems of the user's own are modules there
     overrides = [_quoted(override) for override in (_with_runs(overrides) if verb == "compare" else overrides)]
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]
     failed: list[str] = []
-    _application(verb, failed)()
+    try:
+        _application(verb, failed)()
+    except OmegaConfBaseException as error:  # of Hydra's own keys, which it resolves before the verb is called
+        _stop_incomplete(verb, error)
     if failed:
         print(f"thalweg {verb}: {len(failed)} of the sweep's jobs failed: {'; '.join(failed)}", file=sys.stderr)
         sys.exit(1)
@@ -118,11 +131,7 @@ def _application(verb: str, failed: list[str]):
             failed.append(job)
             return math.inf  # the worst metric
         except OmegaConfBaseException as error:
-            _stop(
-                verb,
-                f"The configuration is not complete or not consistent: {str(error).splitlines()[0]}. "
-                f"`thalweg {verb} --help` shows every key.",
-            )
+            _stop_incomplete(verb, error)
         except KeyboardInterrupt:
             print(f"thalweg {verb}: interrupted", file=sys.stderr)
             sys.exit(130)
@@ -217,6 +226,12 @@ def _suggestion(verb: str, overrides: list[str]) -> str:
         if key not in known and (guess := get_close_matches(key, known, 1)):
             return f"Did you mean {guess[0]!r}? "
     return ""
+
+
+def _stop_incomplete(verb: str, error: Exception) -> NoReturn:
+    said = str(error).splitlines()[0]
+    hint = _START.get(verb, "") if "Missing mandatory value" in said else ""
+    _stop(verb, f"The configuration is not complete or not consistent: {said}. {hint}`thalweg {verb} --help` shows every key.")
 
 
 def _stop(verb: str, message: str) -> NoReturn:

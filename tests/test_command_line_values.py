@@ -23,6 +23,12 @@ from thalweg.__main__ import main
         (["train", "=5"], "must be a string"),
         (["evaluate", "run=läufe hier/a&b"], "läufe hier/a&b"),
         (["evaluate", "", "run=nowhere"], "nowhere"),
+        (["train"], "Choose an experiment, such as experiment=quickstart"),
+        (["compare"], "Give the folders of runs"),
+        (
+            ["train", "-m", "experiment=quickstart", "seed=0,1", "folder=${hydra.job.num}"],
+            "Missing mandatory value: hydra.job.num",
+        ),
     ],
 )
 def test_it_is_said_what_was_expected(
