@@ -33,6 +33,9 @@ class PublishedCycle(nn.Module):
         bias: whether A and S have one.
         normalize: a LayerNorm over all channels and points of a level after each correction.
         growing: level l has (l + 1) times the channels, and transfers do not pad.
+
+    Raises:
+        InputError: a coarsest grid without neighbours to pad with.
     """
 
     def __init__(
@@ -50,6 +53,11 @@ class PublishedCycle(nn.Module):
         margin = 0 if growing else 1
         us, fs = ([(l + 1 if growing else 1) * c for l in range(len(smoothing))] for c in (channels, in_channels))
         shapes = coarser_shapes(shape, len(smoothing), margin)
+        if padding != "zeros" and min(shapes[-1]) < 2:
+            raise InputError(
+                f"The coarsest of {len(smoothing)} levels of a grid of {shape[0]} x {shape[1]} points has {shapes[-1][0]} x "
+                f"{shapes[-1][1]}, too few for a {padding} padding. Take fewer levels, or a finer grid."
+            )
         stride = {"kernel_size": 3, "stride": 2, "padding": margin, "bias": False}
         stride |= {"padding_mode": "zeros" if growing else padding}
         self.before, self.after = nn.ModuleList(), nn.ModuleList()
