@@ -85,3 +85,11 @@ def test_the_pictures_of_a_rollout(folder: Path):
         assert Image.open(run / f"{name}.png").size[0] > 500
     result = evaluate.run(configuration("evaluate", folder))
     assert result["steps"] == 3
+
+
+def test_a_rollout_becomes_a_film_of_another_kind(folder: Path):
+    pytest.importorskip("imageio_ffmpeg")
+    plot.run(configuration("plot", folder, "film=mp4"))
+    assert b"ftyp" in (folder / "run" / "rollout.mp4").read_bytes()[:12]
+    with pytest.raises(InputError, match=r"something\.gif or something\.mp4"):
+        plot.run(configuration("plot", folder, "film=avi"))

@@ -21,6 +21,7 @@ from .vtk_cells import is_continuous, vtk_nodes
 Style = Literal["cut", "isosurfaces"]
 
 _TETRAHEDRA = 2_000_000  # in one picture, at most
+_PIXELS = (1200, 1000)  # of a picture with one panel or of each of two; more are smaller
 _SURFACES = 5
 _ZOOM = 0.8  # leaves room for titles and numbers
 
@@ -93,13 +94,15 @@ def _plotter(pv: Any, shape: tuple[int, int]) -> Any:
     from vtkmodules.vtkCommonCore import vtkObject
 
     rows, columns = shape
-    size = (1200 * columns // max(1, columns - 1), 1000 * rows // max(1, columns - 1))
+    smaller = max(1, columns - 1)
+    size = (_PIXELS[0] * columns // smaller, _PIXELS[1] * rows // smaller)
+    told = vtkObject.GetGlobalWarningDisplay()
     vtkObject.GlobalWarningDisplayOff()  # or VTK tells of every kind of window that it tries in vain
     try:
         plotter = pv.Plotter(off_screen=True, window_size=size, shape=shape, border=False)
         usable = plotter.render_window.SupportsOpenGL()
     finally:
-        vtkObject.GlobalWarningDisplayOn()
+        vtkObject.SetGlobalWarningDisplay(told)
     if not usable:
         raise MissingPackageError(
             "VTK finds no OpenGL on this machine to draw with. Install Mesa, on Debian by apt install libegl1 libosmesa6, or write a VTU "
