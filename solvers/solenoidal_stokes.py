@@ -19,8 +19,9 @@ class SolenoidalStokes(Stokes):
     flows through.
 
     ``W``, ``W1``, ... is a hierarchy of scalar elements on the refinements of the mesh, its nodes those of the velocity; ``D`` are
-    piecewise constants, the divergences. ``disc.form("circulation")`` is the functional ∫ f·curl φ of φ in W: all of a force that
-    drives an incompressible flow.
+    piecewise constants, the divergences. ``disc.form("circulation")`` is the functional ∫ f·curl φ / ν of φ in W: all of a force that
+    drives an incompressible flow; ``disc.form("wall_velocity")`` is ∫ g·t φ over the boundary with its tangent t, anticlockwise; and
+    ``disc.form("slip")`` the functional ∫ ((w − g)·t)² over the boundary.
 
     Args:
         mesh, lid, viscosity, speed, force, refinements: see :class:`Stokes`.
@@ -47,7 +48,13 @@ class SolenoidalStokes(Stokes):
         self.transfers = [("V", "S"), *((a.replace("V", "W"), b.replace("V", "W")) for a, b in prolongations)]
         self.fields = {**self.fields, "w": "S"}
         phi = fd.TestFunction(self.spaces["W"])
-        self.forms = {"circulation": fd.inner(self._f, fd.as_vector([phi.dx(1), -phi.dx(0)])) * fd.dx}
+        n = fd.FacetNormal(finest)
+        t, w = fd.as_vector([-n[1], n[0]]), fd.Function(S, name="w")
+        self.forms = {
+            "circulation": fd.inner(self._f, fd.as_vector([phi.dx(1), -phi.dx(0)])) / viscosity * fd.dx,
+            "wall_velocity": fd.inner(self._g, t) * phi * fd.ds,
+            "slip": fd.inner(w - self._g, t) ** 2 * fd.ds,
+        }
         self._projection = DivergenceFreeProjection(self.spaces["V"], S, D)
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

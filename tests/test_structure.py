@@ -11,7 +11,7 @@ from torch import Tensor
 from manufactured import fields, order, tensor
 from thalweg.data.reference import sample_rng
 from thalweg.errors import InputError
-from thalweg.fem import Discretization, RieszMap, export
+from thalweg.fem import Discretization, RieszMap, StreamFunctionSolver, export
 from thalweg.operators import (
     SPON,
     AverageEncoder,
@@ -29,6 +29,7 @@ from thalweg.operators import (
     PositiveDecoder,
     PotentialEncoder,
     StartEncoder,
+    StreamFunctionDecoder,
     TransferDecoder,
 )
 from thalweg.solvers import MixedDarcy, SolenoidalStokes
@@ -263,3 +264,48 @@ def test_the_flow_of_a_stream_function_ignores_gradients():
     residual = K(channels[:, 0]) - disc.form("circulation")(f=given["f"])
     assert residual[:, inside].abs().max() < 1e-3 * K(channels[:, 0]).abs().max()
     assert (K(channels[:, 1]) - M(channels[:, 0]))[:, inside].abs().max() < 1e-3 * M(channels[:, 0]).abs().max()
+
+
+def test_stream_functions_between_moving_walls_converge():
+    """At second order in velocity, for a flow that no wall lets through and every wall drags along."""
+    errors, cells = [], [2, 4, 8]
+    for n in cells:
+        problem = SolenoidalStokes(n, viscosity=0.5, refinements=1)
+        disc, V = problem.export(), problem.spaces["V"]
+        x, y = fd.SpatialCoordinate(V.mesh())
+        stream = fd.sin(fd.pi * x) * fd.sin(fd.pi * y) * fd.exp(x)
+        exact = fd.as_vector([stream.dx(1), -stream.dx(0)])
+        force = tensor(fd.Function(V).interpolate(-0.5 * fd.div(fd.grad(exact))))[None]
+        walls = tensor(fd.Function(V).interpolate(exact))[None]
+        solver = StreamFunctionSolver(disc.hierarchy_below("W"), cycles=25, direct=300)  # by multigrid on the finest mesh
+        F, b = disc.form("circulation")(f=force), disc.form("wall_velocity")(g=walls)
+        psi, omega = solver(F, b)
+        W, inside = disc["W"], solver.free > 0
+        assert not psi[:, ~inside].any()
+        # All equations of the mixed method hold.
+        assert (W.mass(omega) - W.stiffness(psi) - b).abs().max() < 1e-9 * b.abs().max()
+        assert (W.stiffness(omega) - F)[:, inside].abs().max() < 1e-9 * F.abs().max()
+        w = fd.Function(problem.spaces["S"])
+        w.dat.data_wo[...] = disc.derivative("W", "S")(psi)[0].numpy().reshape(w.dat.data_ro.shape)
+        errors.append(fd.errornorm(exact, w, "L2"))
+    assert order(errors, [1 / n for n in cells]) > 1.7
+    still = torch.zeros(1, disc["S"].num_dofs).double()
+    slip, rest = (disc.form("slip")(w=v, g=walls).item() for v in (disc.derivative("W", "S")(psi), still))
+    assert slip < 1e-3 * rest
+
+
+def test_learned_rotations_start_from_the_mixed_method_and_keep_the_walls():
+    problem = SolenoidalStokes(2, refinements=1)
+    disc, given = problem.export(), {name: u[None] for name, u in fields(problem.random_inputs(sample_rng(0, 0))).items()}
+    W, solver = disc["W"], StreamFunctionSolver(disc.hierarchy_below("W"), cycles=25)
+    decoder = StreamFunctionDecoder(W, "psi", solver, disc.form("circulation"), disc.form("wall_velocity"))
+    q = torch.randn(1, 1, W.num_nodes, generator=torch.Generator().manual_seed(0)).double()
+    F, b = disc.form("circulation")(f=given["f"]), disc.form("wall_velocity")(g=given["g"])
+    torch.testing.assert_close(decoder(0 * q, given)["psi"], solver(F, b)[0])
+    psi = decoder(100 * q, given)["psi"]
+    assert (psi - solver(F, b)[0]).abs().max() > 0.1 * psi.abs().max()
+    # Harmonic functions do not see the rotation, so that their moments with the vorticity are those of the walls.
+    omega = solver(F + 100 * W.mass(q[:, 0]), b)[1]
+    torch.testing.assert_close(W.mass(omega) @ solver.harmonic, b @ solver.harmonic, atol=1e-9, rtol=0)
+    with pytest.raises(InputError, match="needs the field 'g'"):
+        decoder(q, {"f": given["f"]})
