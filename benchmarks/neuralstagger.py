@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from thalweg.allocator import keep_freed_memory
-from thalweg.operators import FNO, Decomposition, DilatedResNet, NeuralStagger, UNet, WithLambVector, WithTransport
+from thalweg.operators import FNO, Decomposition, DilatedResNet, NeuralStagger, UNet, WithTransport
 from thalweg.solvers.grid import PeriodicField, VorticityEquation
 from thalweg.solvers.grid.potentials import velocity_of
 from thalweg.solvers.grid.problems import TaylorGreen
@@ -33,12 +33,10 @@ FACTORS = {2: ((1, 1, 1), (2, 2, 1), (2, 2, 2), (2, 2, 4), (4, 4, 2), (4, 4, 4))
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 RESNET = partial(DilatedResNet, width=24, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
-RESNET_3D = partial(
-    WithLambVector, partial(DilatedResNet, dim=3, width=16, blocks=1, dilations=(1, 2, 1), padding_mode="circular"), orders=2
-)
+RESNET_3D = partial(DilatedResNet, dim=3, width=16, blocks=1, dilations=(1, 2, 1), padding_mode="circular")
 NETWORKS = {
     "resnet": RESNET,
-    "transport": partial(WithTransport, RESNET, orders=2),
+    "transport": partial(WithTransport, RESNET),
     "unet": partial(UNet, width=16, levels=3, padding_mode="circular"),
     "fno": partial(FNO, modes=(8, 8), width=24),
 }
