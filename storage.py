@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Any
 
 import h5py
 
-from .errors import FileError
+from .errors import FileError, InputError
+
+log = logging.getLogger("thalweg")
 
 
 @contextmanager
@@ -59,6 +62,32 @@ def writing_hdf5(path: str | os.PathLike, **options: Any) -> Iterator[Any]:
         image = file.id.get_file_image()
     with atomic(path) as partial:
         partial.write_bytes(image)
+
+
+@contextmanager
+def only_writer(folder: str | os.PathLike, advice: str) -> Iterator[None]:
+    """Hold a lock on a folder, which the system takes back from a process that dies; ``advice`` is for whom it is refused.
+
+    Raises:
+        InputError: another process holds it.
+        FileError: the folder cannot be written.
+    """
+    import fcntl
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"Another process is writing to {folder}. {advice}") from error
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): let one process write to it at a time", folder, error)
+        yield
 
 
 def unwritable(path: str | os.PathLike, error: OSError) -> FileError:

@@ -3,8 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..progress_bar import progress
-from ..storage import unwritable
+from ..storage import only_writer
 from .card import write_card
 from .preview import PREVIEW, write_preview
 from .reference import Reference, reference, sample_rng
@@ -71,7 +70,8 @@ def generate(
     held = ExitStack()
 
     def plan() -> list[Shard]:
-        held.enter_context(_only_writer(folder))
+        advice = "Wait for it; or, for more processes on one data set, start them together by mpiexec -n N thalweg generate ..."
+        held.enter_context(only_writer(folder, advice))
         for left_by_killed in folder.glob(".samples-*.partial"):
             left_by_killed.unlink(missing_ok=True)
         write_spaces(folder, disc)
@@ -115,29 +115,6 @@ def _fill(missing: list[Shard], made_by: Reference, provenance: Provenance, done
             own = replace(provenance, failed=tuple(made.failed))
             write_shard(shard, made.fields, made_by.spaces, made.parameters, own, made_by.times)
             done += len(shard)
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder, which the system takes back from a process that dies."""
-    import fcntl
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"Another process is generating samples in {folder}. Wait for it; or, for more processes on one data set, start them "
-                "together by mpiexec -n N thalweg generate ..."
-            ) from error
-        except OSError as error:
-            log.warning("%s cannot be locked (%s): let one process write to it at a time", folder, error)
-        yield
 
 
 def _require_same_making(present: list[Shard], now: Provenance) -> None:
