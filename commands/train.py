@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from ..configuration import build
 from ..errors import InputError
 from ..operators import Operator, build_operator, load_weights
 from ..operators.files import WEIGHTS
-from ..storage import unwritable
+from ..storage import only_writer, unwritable
 from ..training import (
     Checkpoints,
     MetricsLog,
@@ -53,9 +54,11 @@ _JUDGEMENTS = ("metrics*.json", "certificate-*.json", "spread-*.json")
 
 def run(config: DictConfig) -> float:
     """Train as configured; returns the best validation metric, for sweeps."""
-    with processes(choose_device(config.device)) as (together, device), deterministic(config.deterministic):
+    with processes(choose_device(config.device)) as (together, device), deterministic(config.deterministic), ExitStack() as held:
         if not together.is_first:
             log.setLevel(logging.ERROR)
+        advice = "Wait for it, or give this run another name by name=..."
+        together.first(lambda: held.enter_context(only_writer(config.folder, advice)))
         return _train(config, together, device)
 
 

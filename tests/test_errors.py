@@ -21,7 +21,7 @@ from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.fem import load
 from thalweg.operators import build_operator, load_weights
-from thalweg.storage import atomic
+from thalweg.storage import atomic, only_writer
 from thalweg.training import Checkpoints
 
 
@@ -96,7 +96,11 @@ def test_data_of_another_mesh_are_refused(copy: Path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("seed=1", "seed was 0, is 1"), ("data.dtype=float64", "dtype was float32"), ("problem.source.deviation=5", "problem was")],
+    [
+        ("seed=1", "otherwise: seed was 0, is 1. Choose"),
+        ("data.dtype=float64", "dtype was float32"),
+        ("problem.source.deviation=5", "otherwise: problem.source.deviation was 10, is 5. Choose"),
+    ],
 )
 def test_samples_made_otherwise_are_not_mixed(change: str, message: str, copy: Path):
     with pytest.raises(InputError, match=message):
@@ -266,3 +270,10 @@ def test_damaged_small_files_of_a_run_are_named(trained: Path, tmp_path: Path, f
         initialize_config_module("thalweg.conf", version_base="1.3"),
     ):
         report.run(compose("report", overrides=[f"run={run}", f"output={tmp_path / 'report.html'}"]))
+
+
+def test_two_trainings_do_not_share_a_folder(trained: Path, dataset: Path):
+    before = (trained / "metrics.jsonl").read_bytes()
+    with only_writer(trained, "Wait."), pytest.raises(InputError, match=r"Another process is writing to .*run.*another name"):
+        train.run(configuration("train", dataset, "overwrite=true"))
+    assert (trained / "metrics.jsonl").read_bytes() == before
