@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..progress_bar import progress
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["generate", "package_versions", "sample_rng"]
 
 log = logging.getLogger("thalweg")
+
+#: What a setting is that is not there.
+_NOTHING = "not given"
 
 PACKAGES = ("thalweg", "firedrake", "petsc4py", "torch", "numpy", "scipy", "h5py")
 
@@ -119,16 +122,24 @@ def _fill(missing: list[Shard], made_by: Reference, provenance: Provenance, done
 
 def _require_same_making(present: list[Shard], now: Provenance) -> None:
     """Samples of one data set have one seed, one precision and one problem; two makings are never mixed."""
-    wanted = {"seed": now.seed, "dtype": now.dtype, "problem": json.loads(json.dumps(now.config))}
+    wanted = _settings({"seed": now.seed, "dtype": now.dtype, "problem": json.loads(json.dumps(now.config))})
     for shard in present:
         before = read_provenance(shard)
-        found = {"seed": before.seed, "dtype": before.dtype, "problem": before.config}
-        if changed := [name for name in wanted if wanted[name] != found[name]]:
-            listed = "; ".join(f"{name} was {found[name]}, is {wanted[name]}" for name in changed)
+        found = _settings({"seed": before.seed, "dtype": before.dtype, "problem": before.config})
+        if changed := [name for name in found | wanted if wanted.get(name, _NOTHING) != found.get(name, _NOTHING)]:
+            listed = "; ".join(f"{name} was {found.get(name, _NOTHING)}, is {wanted.get(name, _NOTHING)}" for name in changed)
             raise InputError(
                 f"{shard.path} was generated otherwise: {listed}. Choose another folder by name=... or data.folder=..., or delete the old "
                 "samples."
             )
+
+
+def _settings(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested settings by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        found |= _settings(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return found
 
 
 def _missing(present: list[Shard], folder: Path, num_samples: int, size: int) -> list[Shard]:

@@ -264,7 +264,10 @@ class Trainer:
         may_extend = not self._has_end and plan["epochs"] > progress["plan"]["epochs"]
         changed = [name for name in plan if plan[name] != progress["plan"].get(name) and not (name == "epochs" and may_extend)]
         if changed:
-            listed = ", ".join(f"{name} was {progress['plan'].get(name)}, is {plan[name]}" for name in changed)
+            listed = ", ".join(
+                "its samples were others" if name == "data" else f"{name} was {progress['plan'].get(name)}, is {plan[name]}"
+                for name in changed
+            )
             raise InputError(
                 f"The run was started otherwise: {listed}. Resume with what it was started with, or start a new run."
             )
