@@ -23,3 +23,7 @@ class DivergedError(ThalwegError, ArithmeticError):
 
 class MissingPackageError(ThalwegError, ImportError):
     """An optional package is needed for what was asked; the message names the command that installs it."""
+
+
+class LostProcessError(ThalwegError, RuntimeError):
+    """A process that trained together with this one is gone."""

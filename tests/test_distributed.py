@@ -1,6 +1,8 @@
 """Training in two processes is training in one: the same batches, losses, metrics and files."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,24 @@ with processes(torch.device("cpu")) as (together, device):
         assert "lights" in str(error)  # on both, though only the first writes
     trainer(folder / "halved", settings | {"checkpoint_every": 4}, processes=together, **arguments()).run(resume=True)
     (folder / f"rank-{together.rank}").touch()
+"""
+
+
+#: One of two processes leaves without a word before the fourth step.
+LOST = """
+import os
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+from heat import trainer
+from thalweg.training import processes
+
+with processes(torch.device("cpu")) as (together, device):
+    run = trainer(Path(sys.argv[2]), {"checkpoint_every": 2}, processes=together)
+    step = run._step
+    run._step = lambda number, *batch: os._exit(9) if together.rank and number == 3 else step(number, *batch)
+    run.run()
 """
 
 
@@ -105,3 +125,19 @@ def test_a_run_of_two_is_not_resumed_by_one(folder: Path):
     settings, arguments = KINDS["pool"]
     with pytest.raises(InputError, match="processes was 2, is 1"):
         trainer(folder / "whole", settings, **arguments()).run(resume=True)
+
+
+def test_the_loss_of_a_process_is_explained_and_the_last_checkpoint_is_intact(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"TORCHELASTIC_RUN_ID": "lost", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-c", LOST, str(Path(__file__).parent), str(tmp_path)]
+    started = [
+        subprocess.Popen(command, env=shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        for rank in (0, 1)
+    ]
+    said = [process.communicate(timeout=200)[1] for process in started]
+    assert [process.returncode for process in started] == [1, 9]
+    assert "LostProcessError: Another process of this training no longer answers" in said[0]
+    assert final_state(tmp_path)[1]["progress"]["step"] == 3

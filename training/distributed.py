@@ -14,11 +14,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..errors import InputError
+from ..errors import InputError, LostProcessError
 from ..operators import Operator
 from ..operators.running_statistics import running_statistics
 
 Result = TypeVar("Result")
+
+#: What gloo and NCCL say of a process that no longer answers.
+_LOST = ("closed by peer", "reset by peer", "remote process", "remote worker", "Broken pipe", "imed out", "timeout")
 
 
 class Processes:
@@ -130,6 +133,7 @@ def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
 
     Raises:
         InputError: there are more processes on this machine than CUDA devices.
+        LostProcessError: within the block, another process was killed or its machine is gone.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Processes(), device
@@ -146,5 +150,12 @@ def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     try:
         group = dist.new_group(backend="gloo") if device.type == "cuda" else None
         yield Processes(dist.get_rank(), dist.get_world_size(), group), device
+    except RuntimeError as error:
+        if not any(part in str(error) for part in _LOST):
+            raise
+        raise LostProcessError(
+            f"Another process of this training no longer answers ({str(error).splitlines()[0]}). It was killed, or ran out of memory, or "
+            "its machine is gone. Checkpoints are intact: start all processes again with resume=true."
+        ) from error
     finally:
         dist.destroy_process_group()
