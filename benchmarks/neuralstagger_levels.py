@@ -21,7 +21,7 @@ Fields = Mapping[str, Tensor]
 SPECTRAL = ((64, 0.005), (48, 0.005), (40, 0.0078), (32, 0.0078), (24, 0.0104), (20, 0.0155), (16, 0.0155), (12, 0.031))
 
 #: On staggered grids: cells by those of the data, and time step by that between frames.
-STAGGERED = ((1.0, 1.0), (0.75, 1.0), (0.5, 1.0), (0.5, 2.0), (0.375, 2.0), (0.25, 2.0), (0.25, 4.0))
+STAGGERED = ((1.0, 1.0), (1.0, 2.0), (0.75, 1.0), (0.75, 2.0), (0.5, 2.0), (0.375, 2.0), (0.25, 4.0))
 
 
 class Level(ABC):
