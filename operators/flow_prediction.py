@@ -131,7 +131,8 @@ class CorrectionDecoder(IncrementDecoder):
         correction = self.smooth(u)
         step, size = (self.space.inner(v, v) for v in (self.bound * (base - last), correction))
         # Below the bound for every correction, and the correction itself where that is small.
-        factor = torch.where(step > 0, step / (step + size).clamp_min(torch.finfo(step.dtype).tiny), 0).sqrt()
+        step = step.clamp_min(torch.finfo(step.dtype).tiny)
+        factor = (step / (step + size)).sqrt()
         return base + factor.to(u)[:, None] * correction
 
 
