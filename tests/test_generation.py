@@ -269,7 +269,7 @@ def test_the_card_and_the_preview_describe_the_data(tmp_path: Path):
 def test_another_configuration_is_refused_and_nothing_is_overwritten(tmp_path: Path):
     generate(darcy(), tmp_path, 2, config={"nodes": 21}, preview=False)
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="problem.nodes was 21, is 23"):
+    with pytest.raises(InputError, match=r"problem\.nodes was 21, is 23"):
         generate(darcy(), tmp_path, 4, config={"nodes": 23}, preview=False)
     assert contents(tmp_path) == before
 
