@@ -1,7 +1,6 @@
 """Vortices shed at a wanted frequency, by the speed of the inflow: through the solver, or through a trained NeuralStagger."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,12 +40,15 @@ class SheddingFrequency(ControlCase):
         self.problem, self.target, self.shapes = problem, target, {"inflow": ()}
         self._arguments = duration, skip, probe
         self._operator: NeuralStagger | None = None
+        self._made: Shedding | None = None
         self._runs: dict[float, Tensor] = {}
 
-    @cached_property
+    @property
     def _shedding(self) -> Shedding:
         """Made when it is first needed, for it begins with a run of the solver."""
-        return Shedding(self.problem, self._operator, *self._arguments)
+        if self._made is None:
+            self._made = Shedding(self.problem, self._operator, *self._arguments)
+        return self._made
 
     @property
     def uncontrolled(self) -> dict[str, np.ndarray]:
@@ -60,8 +62,7 @@ class SheddingFrequency(ControlCase):
                 f"The frequency is found through a NeuralStagger on {self.problem.grid.shape} points, not through a "
                 f"{type(trained.operator).__name__} on {trained.where['psi']}."
             )
-        self._operator = trained.operator
-        self.__dict__.pop("_shedding", None)
+        self._operator, self._made = trained.operator, None
         self._runs.clear()
 
     def functional(self, model: str, controls: list[Control] | None = None) -> ReducedFunctional:
