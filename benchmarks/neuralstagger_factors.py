@@ -154,13 +154,19 @@ def draw(stem: Path, rows: list[dict[str, Any]], solvers: list[dict[str, Any]], 
     """Error against the time of one coarse solver, and the first test sample after T by the last of the runs."""
     T = 1e-3 * case.simulated
     points = [(row["factors"], T * row["one coarse [ms/s]"], row["velocity"], 0.0) for row in rows]
-    levels = [(level["factors"].split(",")[0].split()[1], T * level["all [ms/s]"], level["velocity"], 0.0) for level in solvers]
+    best = [a for a in solvers if not any(b is not a and is_better(b, a) for b in solvers)]
+    levels = [(level["factors"].split(",")[0].split()[1], T * level["all [ms/s]"], level["velocity"], 0.0) for level in best]
     plot_tradeoff(points, levels, stem.with_name(f"{stem.name}_factors.png"), error="velocity_error")
     if case.grid.dim == 2:
         name, truth, prediction = case.name, case.fields[case.name][0, -1], u[0, -1]
         start = case.fields[name][0, 0]
         panels = {"start": start, f"reference {name}": truth, f"prediction {name}": prediction, "error": prediction - truth}
         plot_comparison(case.grid, panels, stem.with_suffix(".png"))
+
+
+def is_better(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether a level of the solver is at least as fast and as right as another."""
+    return a["all [ms/s]"] <= b["all [ms/s]"] and a["velocity"] <= b["velocity"]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ def levels_of(node: dict[str, Any], fields: Fields) -> list[Level]:
     problem = build(node)
     if isinstance(problem, VorticityFlow):
         return [SpectralLevel(problem, fields, n, dt) for n, dt in SPECTRAL if n <= fields["w"].shape[-1]]
-    return [StaggeredLevel(node, fields, share, longer) for share, longer in STAGGERED]
+    most = 1.0 if isinstance(problem, MovingDisc) else inf  # around a disc that moves, a step ends with the frame
+    return [
+        StaggeredLevel(node, fields, *level) for level in dict.fromkeys((share, min(longer, most)) for share, longer in STAGGERED)
+    ]
 
 
 def resampled(u: Tensor, points: int) -> Tensor:

@@ -40,7 +40,7 @@ def plot_tradeoff(
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     ax = figure.subplots()
     for (name, seconds, value, deviation), colour, marker in zip(shown[0], cycle(TAG_COLOURS), cycle(_MARKERS)):
-        ax.plot(seconds, value, marker, color=colour, markersize=8, label=name)
+        ax.plot(seconds, value, marker, color=colour, markersize=8, label=name, zorder=4)
         if deviation:
             low = min(deviation, 0.9 * value)  # a bar to zero has no end on a logarithmic axis
             ax.errorbar(seconds, value, yerr=[[low], [deviation]], fmt="none", ecolor=colour, capsize=3)
