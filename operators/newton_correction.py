@@ -1,7 +1,8 @@
 """Predictions that are corrected by Newton's method on the equation they are to solve, in the operator's own space."""
 
+from collections import ChainMap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class NewtonCorrection(Operator):
         arguments: for arguments of the forms that are named otherwise than the fields, the field, or a number.
 
     Raises:
-        InputError: ``energy`` is no functional, or ``arguments`` names no argument; in use, a field is missing.
+        InputError: ``energy`` is no functional, ``steps`` is negative, or ``arguments`` names no argument; in use, a field is missing.
     """
 
     parts: Tensor
@@ -53,6 +54,8 @@ class NewtonCorrection(Operator):
             raise InputError(
                 "An energy is a functional, but this form has a test function. Give the functional, or leave it out."
             )
+        if steps < 0:
+            raise InputError(f"There are no {steps} steps of Newton's method; give 0 or more.")
         self.operator, self.step, self.steps, self.energy = operator, step, steps, energy
         self.sources = form_sources(step.residual, arguments)
         shared = {name: source for name, source in (arguments or {}).items() if energy and name in energy.arguments}
@@ -75,7 +78,7 @@ class NewtonCorrection(Operator):
             return prediction
         name = self.step.field
         for _ in range(self.steps):
-            known = {**fields, **prediction}
+            known = ChainMap(prediction, cast(dict[str, Tensor], fields))
             delta = self.step(**_taken(self.sources, known))
             prediction = {**prediction, name: self._moved(known, delta)}
         return prediction
