@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import statistics
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,13 +126,19 @@ def _require_same_data(runs: list[Run], split: str) -> None:
 def _grouped(runs: list[Run]) -> list[Entry]:
     """Runs with one configuration but for the seed in one entry each, in the order of the first of them."""
     groups: dict[str, Entry] = {}
+    names: dict[str, str] = {}
     for run in runs:
         nodes = OmegaConf.to_container(run.config, resolve=True)
         assert isinstance(nodes, dict)
         key = json.dumps({name: node for name, node in nodes.items() if name not in _REPEATS}, sort_keys=True)
+        names.setdefault(key, str(run.config.name))
         # Sweeps name their folders by what varies.
-        name = re.sub(r",?seed=\d+,?", "", run.folder.name) or run.folder.name
-        groups.setdefault(key, Entry(name, [])).folders.append(str(run.folder))
+        swept = re.sub(r",?seed=\d+,?", "", run.folder.name)
+        groups.setdefault(key, Entry(swept or names[key], [])).folders.append(str(run.folder))
+    shared = Counter(entry.name for entry in groups.values())
+    for key, entry in groups.items():
+        if shared[entry.name] > 1 and entry.name != names[key]:
+            entry.name = f"{names[key]}, {entry.name}"
     return list(groups.values())
 
 

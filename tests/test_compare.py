@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from small import configuration
 from thalweg.__main__ import _with_runs
 from thalweg.commands import compare, generate, train
+from thalweg.commands.run import CONFIG, Run
 from thalweg.errors import InputError
 from thalweg.fem.grid_transfer import grid_transfer
 from thalweg.fem.uniform_grid import Grid
@@ -53,6 +54,27 @@ def test_runs_that_differ_in_their_seed_are_one_row_with_mean_and_deviation(comp
     assert other["name"] == "deeponet"
     assert other["deviation"] == {}
     assert repeated["mean"]["boundary_error"] == 0 < other["mean"]["boundary_error"]
+
+
+def test_rows_of_several_sweeps_are_told_apart_by_the_names_of_their_runs(trained: Path, tmp_path: Path):
+    """Folders of sweeps say what varies: seed=0, or the same rate of two operators."""
+
+    def run(name: str, swept: str, epochs: int, seed: int = 0) -> Run:
+        folder = shutil.copytree(trained, tmp_path / f"{name}_sweep" / swept)
+        config = OmegaConf.load(folder / CONFIG)
+        config.name, config.seed, config.training.loop.epochs = name, seed, epochs
+        OmegaConf.save(config, folder / CONFIG)
+        return Run(str(folder), "cpu")
+
+    runs = [
+        run("narrow", "seed=0", 1),
+        run("narrow", "seed=1", 1, seed=1),
+        run("narrow", "lr=0.01", 2),
+        run("wide", "lr=0.01", 3),
+    ]
+    grouped = compare._grouped(runs)
+    assert [entry.name for entry in grouped] == ["narrow", "narrow, lr=0.01", "wide, lr=0.01"]
+    assert [len(entry.folders) for entry in grouped] == [2, 1, 1]
 
 
 def test_the_solver_itself_has_no_error_and_coarser_ones_have_more(compared: tuple[dict, Path]):
