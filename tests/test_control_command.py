@@ -67,7 +67,7 @@ def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         made, trained = (compose(verb, ["experiment=mgno_permeability", *sizes]) for verb in ("generate", "train"))
     generate.run(made)
-    trained.folder, trained.training.loop.epochs = str(tmp_path / "run"), 6
+    trained.folder, trained.training.loop.epochs = str(tmp_path / "run"), 12
     train.run(trained)
     case = ["case.cells=16", "case.modes=12", "case.sensors=4", "model=operator", f"run={tmp_path / 'run'}"]
     result = command.run(configured("darcy_permeability", tmp_path / "found", *case, "optimizer.iterations=100"))

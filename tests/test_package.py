@@ -28,6 +28,7 @@ OPTIONAL = {
     "petsc4py",
     "mpi4py",
     "gmsh",
+    "vtkmodules",  # comes with PyVista
     "loopy",
     "pyadjoint",
     "onnxscript",

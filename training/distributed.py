@@ -150,6 +150,8 @@ def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     try:
         group = dist.new_group(backend="gloo") if device.type == "cuda" else None
         yield Processes(dist.get_rank(), dist.get_world_size(), group), device
+        # Gloo's threads drop the tensors of the last exchange a moment after it, which aborts an interpreter that ends by then.
+        dist.barrier(group)
     except RuntimeError as error:
         if not any(part in str(error) for part in _LOST):
             raise

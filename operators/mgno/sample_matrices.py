@@ -87,7 +87,7 @@ class SampleMatrices:
             )
             K = entries.view(n, n, -1).permute(2, 0, 1)
             free = torch.zeros(n, dtype=torch.bool, device=K.device).index_fill(0, self._pattern.diagonal_nodes, True)
-            self._inverse = regularized_inverse(K, free.expand(len(K), n), self._singular)
+            self._inverse = regularized_inverse(K, free.expand(K.shape[0], n), self._singular)
         return (self._inverse @ f.transpose(0, 1)).transpose(0, 1)
 
 
