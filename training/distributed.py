@@ -148,7 +148,7 @@ def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     try:
-        group = dist.new_group(backend="gloo") if device.type == "cuda" else None
+        group: Any = dist.new_group(backend="gloo") if device.type == "cuda" else None
         yield Processes(dist.get_rank(), dist.get_world_size(), group), device
         # Gloo's threads drop the tensors of the last exchange a moment after it, which aborts an interpreter that ends by then.
         dist.barrier(group)
