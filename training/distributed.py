@@ -4,6 +4,7 @@ torchrun --nproc-per-node 4 --no-python thalweg train experiment=quickstart
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -155,6 +156,7 @@ def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     except RuntimeError as error:
         if not any(part in str(error) for part in _LOST):
             raise
+        time.sleep(1)  # for the same threads: there is nobody left to wait for
         raise LostProcessError(
             f"Another process of this training no longer answers ({str(error).splitlines()[0]}). It was killed, or ran out of memory, or "
             "its machine is gone. Checkpoints are intact: start all processes again with resume=true."
