@@ -162,6 +162,10 @@ def test_a_rollout_is_the_same_whole_in_parts_and_by_coarse_solvers(weights):
     assert part.shape == (2, 1, 2, 4, 1, 4, 4)
     torch.testing.assert_close(part[0, 0], whole[:, 1::2, :, 1::2, 1::2], atol=1e-12, rtol=0)
     torch.testing.assert_close(part[1, 0], whole[:, 1::2, :, 0::2, 1::2], atol=1e-12, rtol=0)
+    backwards = operator.coarse_rollout(fields, 3, sub_grids=[3, 2, 1, 0], sequences=[1, 0])["w"]
+    forwards = operator.coarse_rollout(fields, 3, sub_grids=range(4), sequences=range(2))["w"]
+    torch.testing.assert_close(backwards.flip(0, 1), forwards, atol=1e-12, rtol=0)
+    torch.testing.assert_close(forwards[3, 1], part[0, 0], atol=1e-12, rtol=0)
     alone = operator.coarse_solver(sub_grid=1, sequence=1).rollout(fields["w"][:, 1, :, 0::2, 1::2], 3)
     torch.testing.assert_close(alone, part[1, 0], atol=1e-12, rtol=0)
 

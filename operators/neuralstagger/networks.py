@@ -91,7 +91,7 @@ class SubtaskNetworks(nn.Module):
         if x.shape[0] != expected:
             raise InputError(f"There are {expected} subtasks, but {x.shape[0]} parts: {tuple(x.shape)}.")
         if subtasks is not None:
-            y = self._evaluate(x, subtasks, self._stack(), self.embedding)
+            y = self._evaluate(x, subtasks, self._weights_of(subtasks), self.embedding)
         elif self.execution == "processes":
             y = self._on_processes(x)
         else:
@@ -118,20 +118,19 @@ class SubtaskNetworks(nn.Module):
         values = dict(self.stacked.named_parameters()) | dict(self.stacked.named_buffers())
         return {name: values[name] for name in self._values}
 
+    def _weights_of(self, subtasks: Tensor) -> dict[str, Tensor]:
+        """A set of weights for each of these subtasks, in their order; the one set where all share it."""
+        stack = self._stack()
+        return stack if self.num_networks == 1 else {name: p[subtasks // self.subtasks_each] for name, p in stack.items()}
+
     def _evaluate(self, x: Tensor, subtasks: Tensor, parameters: Mapping[str, Tensor], embedding: Tensor | None) -> Tensor:
+        """Parts ``(subtasks, batch, ...)``; each set of the ``parameters`` is for as many that follow one another."""
         if embedding is not None:
             codes = embedding[subtasks // self.sequences]
             codes = codes[:, None, :, *[None] * (x.dim() - 3)].expand(*x.shape[:2], -1, *x.shape[3:])
             x = torch.cat([x, codes], 2)
-        if self.num_networks == 1:
-            y = self._call({name: p[0] for name, p in parameters.items()}, x.flatten(0, 1))
-            return y.unflatten(0, x.shape[:2])
-        count = next(iter(parameters.values())).shape[0]
-        if len(subtasks) == count * self.subtasks_each:  # all that these parameters are for, in order
-            groups = x.unflatten(0, (count, self.subtasks_each)).flatten(1, 2)
-            return self._call_each(parameters, groups).unflatten(1, (self.subtasks_each, -1)).flatten(0, 1)
-        index = subtasks // self.subtasks_each
-        return self._call_each({name: p[index] for name, p in parameters.items()}, x)
+        groups = x.unflatten(0, (len(next(iter(parameters.values()))), -1))
+        return self._call_each(parameters, groups.flatten(1, 2)).unflatten(1, groups.shape[1:3]).flatten(0, 1)
 
     def _call_each(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         if self.execution == "one_by_one" or len(x) == 1:
