@@ -173,6 +173,8 @@ def _check(verb: str, arguments: list[str]) -> None:
     if any(argument in FLAGS for argument in arguments):
         overrides = first_job(overrides)
     with initialize_config_module("thalweg.conf", version_base="1.3"):
+        if verb == "control" and not any(override.startswith("experiment=") for override in overrides):
+            _stop(verb, f"Choose an experiment by experiment=...: {', '.join(_experiments_of_control())}.")
         try:
             config = compose(verb, overrides=[*overrides, *_search_path(arguments)])
             leaves = given_leaves(config, overrides)
@@ -186,6 +188,12 @@ def _check(verb: str, arguments: list[str]) -> None:
             _stop(verb, f"{said}. {hint}`thalweg {verb} --help` shows every key.")
     if wrong:
         _stop(verb, f"{wrong}. `thalweg {verb} --help` shows every key.")
+
+
+def _experiments_of_control() -> list[str]:
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader().get_group_options("control")
 
 
 def _search_path(arguments: list[str]) -> list[str]:

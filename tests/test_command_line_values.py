@@ -25,6 +25,7 @@ from thalweg.__main__ import main
         (["evaluate", "", "run=nowhere"], "nowhere"),
         (["train"], "Choose an experiment, such as experiment=quickstart"),
         (["compare"], "Give the folders of runs"),
+        (["control", "model=firedrake"], "Choose an experiment by experiment=...: cylinder_jets"),
         (
             ["train", "-m", "experiment=quickstart", "seed=0,1", "folder=${hydra.job.num}"],
             "Missing mandatory value: hydra.job.num",
