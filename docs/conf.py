@@ -3,6 +3,9 @@
 import re
 from importlib.metadata import version as installed
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 project = "thalweg"
 author = "The thalweg authors"
 version = release = installed("thalweg")
@@ -12,7 +15,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["build"]
@@ -30,6 +32,7 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = "thalweg"
+html_math_renderer = "mathml"  # formulas are part of the pages, which need no network then
 html_static_path = []
 
 
@@ -40,5 +43,16 @@ def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
         lines[i] = "".join(part if part.startswith("``") else part.replace("|", "\\|") for part in parts)
 
 
+def inline_formula(translator, node) -> None:
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(translator, node) -> None:
+    translator.body.append(translator.starttag(node, "div", CLASS="math") + convert(node.astext(), display="block") + "</div>")
+    raise nodes.SkipNode
+
+
 def setup(app) -> None:
+    app.add_html_math_renderer("mathml", inline_renderers=(inline_formula, None), block_renderers=(displayed_formula, None))
     app.connect("autodoc-process-docstring", escape_bars)
