@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import NewtonStep, Residual
+from ..fem.full_precision import full_precision
 from .encoders import Fields
 from .form_encoders import Sources, form_sources
 from .operator import Operator
@@ -25,7 +26,7 @@ class NewtonCorrection(Operator):
 
     Far from a solution Newton's method fails or finds another one; near it, a step squares the error. The operator has to come near
     enough, which is what it is trained for, by itself. Prescribed boundary values stay as they are. The Jacobian of every sample is
-    assembled and factorised in torch, in batches.
+    assembled and factorised in torch, in batches, and in the precision of its form also where the operator runs in a lower one.
 
     Args:
         operator: what is trained.
@@ -76,12 +77,14 @@ class NewtonCorrection(Operator):
         prediction = self.operator(fields)
         if self.training:
             return prediction
-        name = self.step.field
         for _ in range(self.steps):
-            known = ChainMap(prediction, cast(dict[str, Tensor], fields))
-            delta = self.step(**_taken(self.sources, known))
-            prediction = {**prediction, name: self._moved(known, delta)}
+            prediction = {**prediction, self.step.field: self._corrected(ChainMap(prediction, cast(dict[str, Tensor], fields)))}
         return prediction
+
+    def _corrected(self, known: Mapping[str, Tensor]) -> Tensor:
+        """The state after one step."""
+        with full_precision(known[self.step.field]):
+            return self._moved(known, self.step(**_taken(self.sources, known)))
 
     def _moved(self, known: Mapping[str, Tensor], delta: Tensor) -> Tensor:
         """The state after as much of a step as the energy allows."""

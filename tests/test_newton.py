@@ -1,5 +1,6 @@
 """Newton's method in torch: Jacobians are those that Firedrake assembles, a step squares the error, and no energy rises."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import firedrake as fd
@@ -176,6 +177,18 @@ def test_an_operator_is_trained_without_its_correction(diffusion):
     corrected = operators.NewtonCorrection(start, step)
     assert torch.equal(corrected.train()(given)["u"], start(given)["u"])
     assert not torch.equal(corrected.eval()(given)["u"], start(given)["u"])
+
+
+def test_a_correction_is_computed_in_single_precision_where_the_network_is_not(diffusion):
+    disc, given = diffusion
+    tags = ["left", "right", "bottom", "top"]
+    step = fem.NewtonStep(deepcopy(disc.form("residual")).float(), disc["V"], "u", tags)
+    start = Perturbed(given["u"], 1e-2 * smooth(disc, tags)).float()
+    corrected = operators.NewtonCorrection(start, step).eval()
+    single = {name: values.float() for name, values in given.items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        low = corrected(single)["u"]
+    assert torch.equal(low, corrected(single)["u"])
 
 
 def test_a_corrected_operator_is_one_file_for_torch(beam, tmp_path: Path):
