@@ -38,7 +38,8 @@ class BlockTridiagonalSolver(nn.Module):
         i, j = rows.cpu().numpy(), columns.cpu().numpy()
         kept = free[i] & free[j]
         pattern = scipy.sparse.csr_matrix((np.ones(kept.sum()), (i[kept], j[kept])), shape=(size, size))
-        order = np.array([k for k in reverse_cuthill_mckee(pattern + pattern.T, symmetric_mode=True) if free[k]], dtype=np.int64)
+        order = reverse_cuthill_mckee(pattern + pattern.T, symmetric_mode=True)
+        order = order[free[order]].astype(np.int64)
         position = np.full(size, -1)
         position[order] = np.arange(len(order))
         i, j = position[i], position[j]

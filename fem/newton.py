@@ -28,8 +28,6 @@ class NewtonStep(nn.Module):
         InputError: the form has no such field, or its field or test function is of another space.
     """
 
-    free: Tensor
-
     def __init__(self, residual: Residual, space: Space, field: str = "u", dirichlet: Iterable[str] = ()):
         super().__init__()
         self.jacobian = Jacobian(residual, field)
