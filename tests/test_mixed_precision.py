@@ -4,8 +4,9 @@ import firedrake as fd
 import pytest
 import torch
 
-from thalweg.fem import Discretization, SaddleSolver, export
-from thalweg.operators import SPON, FormEncoder, PointwiseProcessor, SolenoidalDecoder
+from thalweg.fem import Discretization, Grid, SaddleSolver, export
+from thalweg.operators import SPON, FormEncoder, MgNO, PointwiseProcessor, SolenoidalDecoder
+from thalweg.operators.mgno import Architecture
 from thalweg.training.precision import Autocast
 
 
@@ -36,3 +37,15 @@ def test_projections_and_forms_are_as_exact_as_in_single_precision(channel: Disc
     assert not torch.equal(exact, low)
     divergence = [B(w).norm() / B(w.abs()).norm() for w in (exact, low)]
     assert divergence[1] < 3 * divergence[0] < 1e-5
+
+
+@pytest.mark.parametrize("mixing", ["diagonal", "full"])
+def test_cycles_for_the_coefficient_of_each_sample_run_in_bfloat16(mixing: str):
+    torch.manual_seed(0)
+    architecture = Architecture(operator=("coefficient",), coefficient="galerkin", mixing=mixing, closure=8)
+    operator = MgNO(Grid((17, 17)), {"a": 1}, {"u": 1}, architecture, dirichlet=["x0", "x1", "y0", "y1"], coefficient="a")
+    fields = {"a": 0.5 + torch.rand(2, 1, 17, 17)}
+    exact, low = operator(fields)["u"], Autocast(operator)(fields)["u"]
+    assert 0 < (low - exact).norm() < 0.03 * exact.norm()
+    gradients = [torch.autograd.grad(u.square().mean(), operator.network.head)[0] for u in (exact, low)]
+    assert (gradients[1] - gradients[0]).norm() < 0.1 * gradients[0].norm()

@@ -76,7 +76,8 @@ class SampleMatrices:
     def on_nodes(self, h: Tensor) -> Tensor:
         if self.exporting:
             return torch.zeros_like(h).index_add(0, self._pattern.row, self._values[..., None] * h[self._pattern.col])
-        return symmetric_product(self.crow, self.col, self.val, h.flatten(0, 1)).view_as(h)
+        # Features may come in bfloat16; products are in the precision of the matrices, as those of a SparseMatrix are.
+        return symmetric_product(self.crow, self.col, self.val, h.flatten(0, 1).to(self.val.dtype)).view_as(h).to(h.dtype)
 
     def solve(self, f: Tensor) -> Tensor:
         """The solution for functionals ``(nodes, batch, channels)`` by dense inverses, made at the first call: for coarsest levels."""
