@@ -28,7 +28,9 @@ class MixedDarcy(Problem):
     ``V``, ``V1``, ... are Lagrange elements of degree k and a hierarchy below them, ``W`` vectors of those of V. g lives in V, and so
     do, in two dimensions, the stream functions whose curls are the divergence-free fluxes of S. The functional
     ``disc.form("circulation")``, −∫ a⁻¹σ·curl φ − ∫_∂Ω g curl φ·n of φ in V, is what Darcy's law lacks: for a conservative flux σ with the
-    given flux through the boundary it is the load of a stream function ψ, ∫ a⁻¹∇ψ·∇φ, with which σ + curl ψ is the solution.
+    given flux through the boundary it is the load of a stream function ψ, ∫ a⁻¹∇ψ·∇φ, with which σ + curl ψ is the solution. Among these
+    fluxes the solution makes the complementary energy ``disc.form("complementary_energy")``, ½ ∫ a⁻¹|σ|² + ∫_∂Ω g σ·n, least (Thomson's
+    principle).
 
     Args:
         mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
@@ -89,10 +91,12 @@ class MixedDarcy(Problem):
 
         f = self._f if "f" in self.inputs else source_field
         self.residual = mixed_residual(fd.split(self._z), Z, self._a, f, self._g)
+        sigma, n = fd.Function(S, name="sigma"), fd.FacetNormal(finest)
+        self.forms = {"complementary_energy": flux_law(sigma / 2, sigma, self._a, self._g, n)}
         if finest.geometric_dimension == 2:
             phi = fd.TestFunction(V)
             curl = fd.as_vector([phi.dx(1), -phi.dx(0)])
-            self.forms = {"circulation": -flux_law(fd.Function(S, name="sigma"), curl, self._a, self._g, fd.FacetNormal(finest))}
+            self.forms["circulation"] = -flux_law(sigma, curl, self._a, self._g, n)
         linear = mixed_residual(fd.TrialFunctions(Z), Z, self._a, f, self._g)
         bcs = [fd.DirichletBC(Z.sub(0), normal_flux(S, *part), part[0]) for part in zip(tags, (flux or {}).values(), strict=True)]
         equation = fd.LinearVariationalProblem(fd.lhs(linear), fd.rhs(linear), self._z, bcs, constant_jacobian=False)

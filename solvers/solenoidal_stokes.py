@@ -20,8 +20,11 @@ class SolenoidalStokes(Stokes):
 
     ``W``, ``W1``, ... is a hierarchy of scalar elements on the refinements of the mesh, its nodes those of the velocity; ``D`` are
     piecewise constants, the divergences. ``disc.form("circulation")`` is the functional ∫ f·curl φ / ν of φ in W: all of a force that
-    drives an incompressible flow; ``disc.form("wall_velocity")`` is ∫ g·t φ over the boundary with its tangent t, anticlockwise; and
-    ``disc.form("slip")`` the functional ∫ ((w − g)·t)² over the boundary.
+    drives an incompressible flow; ``disc.form("wall_velocity")`` is ∫ g·t φ over the boundary with its tangent t, anticlockwise;
+    ``disc.form("vorticity")`` ∫ w·curl φ + ∫ g·t φ over the boundary, the moments of the vorticity ω of w between those walls;
+    ``disc.form("work")`` is ∫ f·w / ν; and ``disc.form("slip")`` the functional ∫ ((w − g)·t)² over the boundary. With ω in W, ½∫ω² less
+    that work is least where w is the flow of the mixed method of Ciarlet and Raviart, see
+    :class:`~thalweg.fem.StreamFunctionSolver`: half the dissipation, up to what the walls fix, less the power of the force, both over ν.
 
     Args:
         mesh, lid, viscosity, speed, force, refinements: see :class:`Stokes`.
@@ -50,9 +53,12 @@ class SolenoidalStokes(Stokes):
         phi = fd.TestFunction(self.spaces["W"])
         n = fd.FacetNormal(finest)
         t, w = fd.as_vector([-n[1], n[0]]), fd.Function(S, name="w")
+        curl, wall_velocity = fd.as_vector([phi.dx(1), -phi.dx(0)]), fd.inner(self._g, t) * phi * fd.ds
         self.forms = {
-            "circulation": fd.inner(self._f, fd.as_vector([phi.dx(1), -phi.dx(0)])) / viscosity * fd.dx,
-            "wall_velocity": fd.inner(self._g, t) * phi * fd.ds,
+            "circulation": fd.inner(self._f, curl) / viscosity * fd.dx,
+            "wall_velocity": wall_velocity,
+            "vorticity": fd.inner(w, curl) * fd.dx + wall_velocity,
+            "work": fd.inner(self._f, w) / viscosity * fd.dx,
             "slip": fd.inner(w - self._g, t) ** 2 * fd.ds,
         }
         self._projection = DivergenceFreeProjection(self.spaces["V"], S, D)

@@ -33,6 +33,7 @@ from .optimizers import Lion, MuonAdamW, adam, adamw
 from .schedule import constant, cosine, one_cycle, plateau
 from .settings import Settings
 from .spread import SpreadCalibration, SubGridSpread
+from .time_step import TimeStepResidual
 from .trackers import TensorBoard, Tracker, WeightsAndBiases
 from .trainer import Trainer
 from .truncated_h1 import TruncatedH1
@@ -79,6 +80,7 @@ __all__ = [
     "StaggeredLoss",
     "SubGridSpread",
     "TensorBoard",
+    "TimeStepResidual",
     "Tracker",
     "Trainer",
     "TruncatedH1",
