@@ -1,6 +1,8 @@
 """Time steps of a flow that are predicted by the discretization itself and corrected by a network: what is cheap is not learned."""
 
+from collections import ChainMap
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +86,8 @@ class PredictorCorrector(Operator):
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         with full_precision(fields["u"]):
             predicted = self.prediction(fields)
-        u = self.corrector({**fields, **predicted})["u"]
+        # What of the fields is read, and by whom, is seen where they are looked up.
+        u = self.corrector(ChainMap(predicted, cast(dict[str, Tensor], fields)))["u"]
         with full_precision(u):
             return {"u": u, "p": self.pressure(u)}
 

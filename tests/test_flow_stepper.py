@@ -19,6 +19,7 @@ from thalweg.commands import evaluate, generate, plot, train
 from thalweg.errors import InputError
 from thalweg.fem import Discretization, SaddleSolver, Smoothing, load
 from thalweg.operators import build_operator
+from thalweg.operators.export import Recorder
 from thalweg.solvers import CylinderFlow
 from thalweg.training import BodyForces, BoundaryError, WeakDivergence, rollout
 from thalweg.training.metrics.forces import frequency
@@ -221,6 +222,12 @@ def test_any_weights_keep_boundary_values_and_weak_divergence_over_a_rollout(dis
         assert torch.equal(found["u"][:, -1, fixed], flow["g"][:, fixed].to(precision))
         assert not torch.allclose(found["u"][:, 0].double(), untrained["u"], atol=1e-5, rtol=0)
         assert divergence.each({"u": found["u"].double()}, flow)[0, 0] < bound
+
+
+def test_what_only_the_corrector_reads_is_known_to_be_read(disc: Discretization, flow: dict):
+    given = Recorder({"u": flow["u"][:, 0], "p": flow["p"][:, 0], "g": flow["g"], "unused": flow["g"]})
+    stepper(disc)(given)
+    assert given.asked == {"u", "g"}
 
 
 def test_corrections_are_never_longer_than_their_part_of_the_step(disc: Discretization, flow: dict):
