@@ -159,7 +159,7 @@ def processes(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         time.sleep(1)  # for the same threads: there is nobody left to wait for
         raise LostProcessError(
             f"Another process of this training no longer answers ({str(error).splitlines()[0]}). It was killed, or ran out of memory, or "
-            "its machine is gone. Checkpoints are intact: start all processes again with resume=true."
+            "its machine is gone. Checkpoints written so far are intact: start all processes again with resume=true."
         ) from error
     finally:
         dist.destroy_process_group()

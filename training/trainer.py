@@ -110,7 +110,7 @@ class Trainer:
         Ctrl-C or SIGTERM finishes the step, writes a checkpoint and raises ``KeyboardInterrupt``.
 
         Raises:
-            DivergedError: the loss or the gradient is no longer finite; the last good checkpoint is kept.
+            DivergedError: the loss or the gradient is no longer finite; checkpoints written before are kept.
             InputError: the run is to be resumed with other settings or data than it was begun with.
             FileError: a checkpoint or the data cannot be read or written; what was written before is kept.
         """
@@ -232,9 +232,11 @@ class Trainer:
         if all(math.isfinite(value) for value in sums):
             return sums
         what = "training loss" if not math.isfinite(sums[0]) else "gradient"
+        latest = self.checkpoints.latest()
+        kept = f"init={latest} begins with the last good weights." if latest else "There is no checkpoint yet."
         raise DivergedError(
             f"The {what} is no longer finite in epoch {epoch + 1}. Lower the learning rate (training.optimizer.lr) or the gradient's "
-            "limit (training.loop.gradient_clip) and start again; the last good checkpoint is kept."
+            f"limit (training.loop.gradient_clip) and start a new run. {kept}"
         )
 
     def _is_stale(self, state: dict[str, Any]) -> bool:
