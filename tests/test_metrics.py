@@ -198,6 +198,19 @@ def test_the_correlation_falls_at_a_known_time(disc: fem.Discretization):
     assert value(DecorrelationTime(V, "u", 1.0), prediction, truth)[2].item() == 6
 
 
+def test_grids_of_vertices_decorrelate_in_the_inner_product_of_their_functions():
+    """Values at the sides count half: about the mean of the points the correlation would be another."""
+    grid = Grid((5, 4))
+    basis = [torch.ones(1, 5, 4, dtype=torch.float64)]
+    for w in torch.randn(2, 1, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64):
+        w = w - sum(grid.inner(w, b) / grid.inner(b, b) * b for b in basis)
+        basis.append(w / grid.norm(w))
+    _, u, w = basis
+    angles = torch.acos(torch.tensor([0.9, 0.8 + 1e-9, 0.8 - 1e-9, 0.5], dtype=torch.float64))[:, None, None, None]
+    prediction = 3 + angles.cos() * u + angles.sin() * w
+    assert value(DecorrelationTime(grid, "u", 1.0), prediction[None], (u - 7).expand_as(prediction)[None]).item() == 3
+
+
 def test_functionals_of_frames_and_of_fields_that_do_not_move(spaces, disc: fem.Discretization):
     """∫ k u·n over the right side: 1/2 for u = (1, 0) and k = y."""
     k = disc["V"].interpolate(lambda x: x[:, 1]).double()

@@ -1,6 +1,7 @@
 """How long rollouts stay right: the error of every frame, and the time until prediction and reference decorrelate."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -65,7 +66,8 @@ class DecorrelationTime(FieldMetric):
 
     def _centred(self, u: Tensor) -> Tensor:
         if isinstance(self.space, Grid):
-            return u - u.mean(tuple(range(-self.space.dim, 0)), keepdim=True)
+            mean = self.space.integral(u) / prod(self.space.lengths)
+            return u - mean.reshape(*mean.shape, *[1] * self.space.dim)
         if not self.space.element.is_nodal:
             return u
         blocks = (self.space.num_nodes, self.space.element.block_size)
