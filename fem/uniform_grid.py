@@ -104,7 +104,7 @@ class Grid:
         those next to a side of the box for the half cell up to it, too.
         """
         if norm not in ("L2", "H1"):
-            raise InputError(f"Unknown inner product {norm!r} of a grid; choose L2 or H1.")
+            raise InputError(f"Unknown norm {norm!r} of a grid; choose L2 or H1.")
         self.check(u)
         self.check(v)
         total = self._product(u, v, range(-self.dim, 0))
@@ -116,11 +116,8 @@ class Grid:
         return total
 
     def norm(self, u: Tensor, norm: str = "L2") -> Tensor:
-        """The norm of each field of a batch, ``(..., channel, x, y[, z]) -> (...)``; its gradient at zero is zero.
-
-        "L2" and "H1" are those of :meth:`inner`; "L1" is ∫|u| by the trapezoidal rule, summed over channels.
-        """
-        return self.integral(u.abs()).sum(-1) if norm == "L1" else root(self.inner(u, u, norm))
+        """The norm of each field of a batch, ``(..., channel, x, y[, z]) -> (...)``; its gradient at zero is zero."""
+        return root(self.inner(u, u, norm))
 
     def check(self, u: Tensor) -> None:
         """Refuse fields of another shape.

@@ -15,15 +15,10 @@ from .metric import FieldMetric, Fields, Metric, over_frames
 class RelativeNorm(FieldMetric):
     """‖u − v‖ / ‖v‖ in the L2, H1, H(div) or H(curl) norm, exact through the space's Gram matrices; the mean over samples and frames.
 
-    On grids also in L1, by the trapezoidal rule.
-
     Args:
         space: the space of the field, or its grid.
         field: its name among the outputs and in the data.
-        norm: "L2", "H1", "Hdiv" or "Hcurl"; "L1", "L2" or "H1" on a grid.
-
-    Raises:
-        InputError: the space has no such norm.
+        norm: "L2", "H1", "Hdiv" or "Hcurl".
 
     Example:
         >>> u = torch.rand(8, 1, 17, 17)
@@ -33,9 +28,8 @@ class RelativeNorm(FieldMetric):
 
     def __init__(self, space: Space | Grid, field: str, norm: str = "H1"):
         super().__init__(field)
-        norms = ("L1", "L2", "H1") if isinstance(space, Grid) else tuple(NORMS)
-        if norm not in norms:
-            raise InputError(f"Unknown norm {norm!r}; choose one of {', '.join(norms)}.")
+        if norm not in NORMS:
+            raise InputError(f"Unknown norm {norm!r}; choose one of {', '.join(NORMS)}.")
         self.space, self.norm = space, norm
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:

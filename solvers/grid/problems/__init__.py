@@ -6,7 +6,6 @@ from .channel import RandomDiscs, StaggeredChannel
 from .darcy import GridDarcy, LogNormal, MultiscaleTrigonometric, TwoPhase
 from .inflow_channel import InflowChannel
 from .moving_disc import MovingDisc
-from .poisson import PoissonOfSines
 from .taylor_green import TaylorGreen
 from .vorticity import VorticityFlow
 
@@ -17,7 +16,6 @@ __all__ = [
     "MovingDisc",
     "MultiscaleTrigonometric",
     "PeriodicBurgers",
-    "PoissonOfSines",
     "RandomDiscs",
     "StaggeredCavity",
     "StaggeredChannel",
