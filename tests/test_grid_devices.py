@@ -11,6 +11,7 @@ from thalweg.solvers.grid import (
     PeriodicField,
     Smoke,
     StaggeredFlow,
+    StaggeredResidual,
     VorticityEquation,
     Wall,
     diagonal_forcing,
@@ -18,6 +19,7 @@ from thalweg.solvers.grid import (
     rigid_motion,
     threshold,
 )
+from thalweg.training import StaggeredLoss
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 f64 = torch.float64
@@ -88,3 +90,11 @@ def test_smoke_in_three_dimensions():
         results.append((*velocity, c_end))
     for cpu, gpu in zip(*results, strict=True):
         torch.testing.assert_close(gpu.cpu(), cpu, atol=1e-10, rtol=0)
+
+
+def test_a_residual_goes_where_its_fields_are():
+    flow = StaggeredFlow((16, 12), viscosity=0.05, sides={"y0": Wall(), "y1": Wall(tangential=1.0)}, dtype=f64)
+    loss = StaggeredLoss(StaggeredResidual(flow, 0.01))
+    before, after = torch.randn(2, 2, 1, 16, 13, generator=torch.Generator().manual_seed(0), dtype=f64)
+    values = [loss({"psi": after.to(device)}, {"psi": before.to(device)}) for device in ("cpu", "cuda")]
+    torch.testing.assert_close(values[1].cpu(), values[0], atol=0, rtol=1e-10)

@@ -131,13 +131,14 @@ class StaggeredLoss(FrameResidual):
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
         pairs = [self.consecutive(prediction, truth, name) for name in self.potential]
         before, after = (self._velocity(parts) for parts in zip(*pairs, strict=True))
+        residual = self.residual.on(after[0].device)
         samples = len(prediction[self.potential[0]])
         steps = len(after[0]) // samples
         solid, moving = self._obstacles(truth, steps)
         p = None if self.pressure is None else self._cells(self.consecutive(prediction, truth, self.pressure)[1])
-        squares = _mean_square(tuple(r / self.residual.dt for r in self.residual(before, after, p, solid, moving)))
+        squares = _mean_square(tuple(r / residual.dt for r in residual(before, after, p, solid, moving)))
         if self.boundary_weight:
-            around = self.residual.faces(after, solid, moving)
+            around = residual.faces(after, solid, moving)
             error = [(1 - m) * (u - w) for m, u, w in zip(around.open, after, around.prescribed, strict=True)]
             squares = squares + self.boundary_weight * _mean_square(error)
         return self.reduced(squares, samples)

@@ -104,8 +104,20 @@ class StaggeredResidual:
         self.theta, self.held = _theta(scheme, dt), held
         if pressure not in get_args(Pressure):
             raise InputError(f"The pressure's treatment is one of {', '.join(get_args(Pressure))}, not {pressure!r}.")
-        self.flow, self.dt, self.pressure = flow, dt, pressure
+        self.flow, self.dt = flow, dt
+        self.pressure: Pressure = pressure
         self.periodic = tuple(isinstance(pair[0], Periodic) for pair in flow.sides)
+        self._scheme = scheme
+        self._elsewhere: dict[torch.device, StaggeredResidual] = {}
+
+    def on(self, device: torch.device) -> "StaggeredResidual":
+        """The same residual with its flow on the device of the fields, made when it is first asked for."""
+        if device == self.flow.device:
+            return self
+        if device not in self._elsewhere:
+            flow = self.flow.on(device)
+            self._elsewhere[device] = StaggeredResidual(flow, self.dt, self._scheme, self.pressure, self.held)
+        return self._elsewhere[device]
 
     def faces(self, after: Velocity, solid: Tensor | None = None, velocity: Velocity | None = None) -> Faces:
         """Which faces move and the velocity of the others, with the flow's obstacles or with others, see :meth:`__call__`."""
@@ -199,11 +211,10 @@ class HasFlow(Protocol):
 
 
 def residual_of(
-    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", held: bool = False, device: str = "auto"
+    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", held: bool = False, device: str = "cpu"
 ) -> StaggeredResidual:
-    """The residual of a problem's flow, from a configuration; ``auto`` takes a GPU if there is one."""
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    problem.device = torch.device(automatic if device == "auto" else device)
+    """The residual of a problem's flow, from a configuration, made on a device; a loss takes it to that of its fields."""
+    problem.device = torch.device("cpu" if device == "auto" else device)
     return StaggeredResidual(problem.flow(), dt, scheme, pressure, held)
 
 

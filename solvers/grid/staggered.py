@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,19 @@ class StaggeredFlow:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
+        self._arguments: dict[str, Any] = {
+            "cells": cells,
+            "lengths": lengths,
+            "viscosity": viscosity,
+            "sides": sides,
+            "solid": solid,
+            "solid_velocity": solid_velocity,
+            "force": force,
+            "implicit_viscosity": implicit_viscosity,
+            "tolerance": tolerance,
+            "max_iterations": max_iterations,
+            "dtype": dtype,
+        }
         lengths = (1.0,) * len(cells) if lengths is None else lengths
         if len(cells) not in (2, 3) or min(cells) < 4 or len(lengths) != len(cells) or min(lengths) <= 0:
             raise InputError(
@@ -87,6 +101,14 @@ class StaggeredFlow:
             self.cells, self.spacings, self.sides, self.faces, self.solid, self.tolerance, self.max_iterations
         )
         self._scheme = ImplicitViscosityStep if implicit_viscosity else ExplicitStep
+
+    @property
+    def device(self) -> torch.device:
+        return self._like.device
+
+    def on(self, device: torch.device | str) -> "StaggeredFlow":
+        """The same flow on a device; itself if it is there."""
+        return self if torch.device(device) == self.device else StaggeredFlow(**self._arguments, device=device)
 
     def at_rest(self, batch: int = 1) -> Velocity:
         """Zero velocity, except at faces where it is prescribed; not solenoidal if some is not zero, which :meth:`solve` mends."""
