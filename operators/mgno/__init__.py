@@ -6,5 +6,17 @@ from .grid_operator import MgNO
 from .processor import MgNOProcessor
 from .published import PublishedMgNO
 from .reaction import Reaction, time_harmonic
+from .transport import ChannelVelocity, Velocity, VorticityVelocity
 
-__all__ = ["Architecture", "DiffusionProcessor", "MgNO", "MgNOProcessor", "PublishedMgNO", "Reaction", "time_harmonic"]
+__all__ = [
+    "Architecture",
+    "ChannelVelocity",
+    "DiffusionProcessor",
+    "MgNO",
+    "MgNOProcessor",
+    "PublishedMgNO",
+    "Reaction",
+    "Velocity",
+    "VorticityVelocity",
+    "time_harmonic",
+]

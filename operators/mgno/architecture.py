@@ -16,7 +16,7 @@ class Architecture:
         iterates: channels that cycles act on, layer after layer, as an iterative solver does.
         layers: how many, each with one cycle.
         operator: stencils of which A, on each level, is a learned combination: "mass", "stiffness", "dx", "dxdx", ..., or "coefficient",
-            the operator −∇·(a∇), or −∇·(a∇) + b, of the sample's own coefficients.
+            the operator −∇·(a∇), or −∇·(a∇) + b, of the sample's own coefficients, or "transport", c·∇ with the sample's own velocity c.
         smoother: of which S is a learned combination: "jacobi", the inverse diagonal, or it followed by one of the stencils.
         source: stencils by which features become the right-hand side of a cycle.
         mixing: of iterates within a cycle, by "full" matrices, or "diagonal", so that they interact through the features only.
@@ -35,9 +35,11 @@ class Architecture:
         coefficient: how coarse levels get −∇·(a∇), by "galerkin" products or "rediscretized"; None without a coefficient.
         reaction: whether the sample's operator has the term b u. Its mass matrix is lumped by a learned share on each level, at first so
             that waves have the length on coarse levels that they have on the finest.
+        mapped: whether the grid is mapped to a domain of each sample's own, where the coefficient's operator is: a tensor on the grid.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
         normalized: solve for coefficients of geometric mean one, and divide the solution by the mean: for equations whose solution is
-            inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size.
+            inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size. Iterates are in
+            units of the solution for a constant f, as one more cycle finds it: pockets of small coefficients make it large.
         closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear; 0 for constants.
     """
@@ -63,6 +65,7 @@ class Architecture:
     transfer_mixing: bool = True
     coefficient: Coarsening | None = None
     reaction: bool = False
+    mapped: bool = False
     mean: Mean = "arithmetic"
     normalized: bool = False
     closure: int = 0
@@ -98,8 +101,14 @@ class Architecture:
             raise InputError('Coefficients are normalized where there is one; normalized=True needs the stencil "coefficient".')
         if self.closure and self.coefficient is None:
             raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
-        if self.closure and (self.coefficient, self.mean) == ("rediscretized", "harmonic"):
-            raise InputError('The tensors of a closure have no harmonic mean over cells; coarsen their operator by "galerkin".')
+        if self.mapped and self.coefficient is None:
+            raise InputError('A map changes the coefficient\'s operator; mapped=True needs the stencil "coefficient".')
+        if self.tensor and (self.coefficient, self.mean) == ("rediscretized", "harmonic"):
+            raise InputError(
+                'The tensors of a closure or a map have no harmonic mean over cells; coarsen their operator by "galerkin".'
+            )
+        if "transport" in self.smoother or self.operator == ("transport",):
+            raise InputError('The stencil "transport" is one of an operator with others, or of a source, but none of a smoother.')
         if self.reaction and (self.coefficient, self.mean) != ("rediscretized", "arithmetic"):
             raise InputError(
                 'With a reaction, coarse levels get their operator by coefficient="rediscretized" and mean="arithmetic"; got '
@@ -111,18 +120,35 @@ class Architecture:
     @property
     def principal(self) -> str:
         """The stencil that cycles are untrained multigrid for."""
-        return next((name for name in ("coefficient", "stiffness") if name in self.operator), self.operator[0])
+        fixed = [name for name in self.operator if name != "transport"]
+        return next((name for name in ("coefficient", "stiffness") if name in fixed), fixed[0])
 
     @property
-    def fixed_stencils(self) -> tuple[str, ...]:
+    def tensor(self) -> bool:
+        """Whether the coefficient is one on the cells of the grid."""
+        return self.mapped or self.closure > 0
+
+    @property
+    def transport(self) -> bool:
+        """Whether samples have a velocity of their own."""
+        return "transport" in (*self.operator, *self.source)
+
+    def fixed_stencils(self, dim: int) -> tuple[str, ...]:
         """Stencils of operator and source that do not depend on a sample."""
-        return tuple(dict.fromkeys(name for name in (*self.operator, *self.source) if name != "coefficient"))
+        used = tuple(name for name in (*self.operator, *self.source) if name not in ("coefficient", "transport"))
+        return tuple(dict.fromkeys(used + ("mass",) * self.normalized + _derivatives(dim) * self.transport))
 
     def all_stencils(self, dim: int) -> tuple[str, ...]:
         """Every stencil whose element matrices are needed."""
         used = (*self.operator, *self.smoother, *self.source)
-        if self.closure:
-            axes = "xyz"[:dim]
-            used += tuple(f"d{axis}" for axis in axes) + tuple(f"d{a}d{b}" for a in axes for b in axes)
+        if self.tensor or self.transport:
+            used += _derivatives(dim)
+        if self.tensor:
+            used += tuple(a + b for a in _derivatives(dim) for b in _derivatives(dim))
         used += ("lumped",) if self.reaction else ()
-        return tuple(dict.fromkeys(["mass", "stiffness", *(name for name in used if name not in ("jacobi", "coefficient"))]))
+        of_samples = ("jacobi", "coefficient", "transport")
+        return tuple(dict.fromkeys(["mass", "stiffness", *(name for name in used if name not in of_samples)]))
+
+
+def _derivatives(dim: int) -> tuple[str, ...]:
+    return tuple(f"d{axis}" for axis in "xyz"[:dim])

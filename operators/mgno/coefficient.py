@@ -66,7 +66,12 @@ class CoefficientStencils(nn.Module):
         self.parents = nn.ModuleList(SparseMatrix(C, dtype) for C in each)
 
     def forward(
-        self, a: Tensor, factors: Tensor | None = None, b: Tensor | None = None, lumping: Tensor | None = None
+        self,
+        a: Tensor,
+        factors: Tensor | None = None,
+        b: Tensor | None = None,
+        lumping: Tensor | None = None,
+        growth: Tensor | None = None,
     ) -> list[SampleMatrices]:
         """The operator of every level, fine to coarse.
 
@@ -75,12 +80,14 @@ class CoefficientStencils(nn.Module):
             factors: ``(cells, batch, entries)`` of a tensor by which a is multiplied.
             b: of the reaction, ``(nodes, batch)``.
             lumping: for each level, the share q of the lumped mass matrix in the reaction's, (1 − q) M + q L.
+            growth: ``(cells, batch)``, by which b is multiplied in cells: how volumes grow where the grid is mapped.
         """
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
         if factors is not None:
             cells = (cells[..., None] * factors).permute(2, 0, 1).flatten(0, 1)
         if b is not None:
-            cells = torch.cat([cells, self.to_cells.on_nodes(b).repeat(2, 1)])
+            reaction = self.to_cells.on_nodes(b) if growth is None else self.to_cells.on_nodes(b) * growth
+            cells = torch.cat([cells, reaction.repeat(2, 1)])
         return self.of_cells(cells, lumping)
 
     def of_cells(self, cells: Tensor, lumping: Tensor | None = None) -> list[SampleMatrices]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .architecture import Architecture
 from .levels import Levels
 from .sample_matrices import SampleMatrices
+from .transport import transported
 
 #: Damping of Jacobi smoothing for Q1 and P1 elements, with which an untrained cycle starts.
 JACOBI_DAMPING = 0.8
@@ -79,9 +80,14 @@ class Cycle(nn.Module):
         self.scales = nn.Parameter(torch.ones(architecture.levels - 1)) if architecture.shared else None
 
     def forward(
-        self, f: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None = None, u: Tensor | None = None
+        self,
+        f: Tensor,
+        levels: Levels,
+        coefficient: list[SampleMatrices] | None = None,
+        u: Tensor | None = None,
+        velocities: list[Tensor] | None = None,
     ) -> Tensor:
-        return Sweep(self, levels, coefficient).run(f, u)
+        return Sweep(self, levels, coefficient, velocities).run(f, u)
 
     def at(self, l: int, num_levels: int) -> tuple[LevelWeights, Tensor | None]:
         """Weights of a level, counted from the coarsest, and the scale of its smoothers where weights are shared."""
@@ -91,10 +97,13 @@ class Cycle(nn.Module):
 
 
 class Sweep:
-    """One application of a cycle: its weights on the levels of one hierarchy, with the coefficients of one batch."""
+    """One application of a cycle: its weights on the levels of one hierarchy, with the coefficients and velocities of one batch."""
 
-    def __init__(self, cycle: Cycle, levels: Levels, coefficient: list[SampleMatrices] | None):
+    def __init__(
+        self, cycle: Cycle, levels: Levels, coefficient: list[SampleMatrices] | None, velocities: list[Tensor] | None = None
+    ):
         self.architecture, self.levels, self.coefficient = cycle.architecture, levels, coefficient
+        self.velocities = velocities
         self.coarsest = cycle.coarsest
         self.weights = [cycle.at(l, len(levels)) for l in range(len(levels) - 1)]
         # The mixings of transfers multiply from level to level: as many of them at every resolution keep amplitudes the same.
@@ -178,6 +187,8 @@ class Sweep:
     def stencil(self, l: int, name: str, u: Tensor) -> Tensor:
         if name == "coefficient":
             return cast(list[SampleMatrices], self.coefficient)[l].on_nodes(u)
+        if name == "transport":
+            return transported(self.levels[l].derivatives(), cast(list[Tensor], self.velocities)[l], u)
         return self.levels[l].stencil(name).on_nodes(u)
 
     def inverse_diagonal(self, l: int) -> Tensor:

@@ -26,6 +26,9 @@ def grid_levels(
 ) -> Levels:
     """The levels of a uniform grid of vertices: every second point, and the last one of an axis with an odd number of cells.
 
+    Axes whose spacing is twice the shortest or more wait until it is not: where cells are long, neighbours across them are coupled
+    weakly, and point smoothers leave the error along them as it is (Trottenberg, Oosterlee and Schüller, Multigrid, 2001, section 5.1).
+
     Args:
         dirichlet: sides of the box where values are fixed, of ``"x0", "x1", "y0", ...``; natural conditions hold on the others.
         domain: the sides' lengths where the grid ends before the boundary; an axis then gets one more point, on it.
@@ -46,7 +49,7 @@ def grid_levels(
     axes = [np.append(x, L) if extra else x for x, L, extra in zip(axes, lengths, extended(grid, domain), strict=True)]
     all_axes, maps, parents = [axes], [], []
     while len(all_axes) < (architecture.max_levels or np.inf) and max(len(x) for x in axes) - 1 > architecture.coarsest:
-        coarser = [_coarser(x, architecture.coarsest) for x in axes]
+        coarser = _coarser(axes, architecture.coarsest)
         along = [interpolation(x, c, w) for x, c, w in zip(axes, coarser, grid.periodic, strict=True)]
         P = along[0]
         for one in along[1:]:
@@ -77,11 +80,15 @@ def extended(grid: Grid, domain: Sequence[float]) -> list[bool]:
     return [gap > small for gap, small in zip(beyond, rounding, strict=True)]
 
 
-def _coarser(x: np.ndarray, coarsest: int) -> np.ndarray:
-    """Every second point and the last; an axis with few cells stays as it is."""
-    if len(x) - 1 <= coarsest:
-        return x
-    return np.append(x[:-1:2], x[-1])
+def _coarser(axes: Sequence[np.ndarray], coarsest: int) -> list[np.ndarray]:
+    """Every second point and the last along axes of short spacings; an axis with few cells stays as it is."""
+    shortest = min(_spacing(x) for x in axes if len(x) - 1 > coarsest)
+    halved = [len(x) - 1 > coarsest and _spacing(x) < (2 - ROUNDING) * shortest for x in axes]
+    return [np.append(x[:-1:2], x[-1]) if short else x for x, short in zip(axes, halved, strict=True)]
+
+
+def _spacing(x: np.ndarray) -> float:
+    return float(x[1] - x[0])
 
 
 def _free(axes: Sequence[np.ndarray], periodic: Sequence[bool], sides: Sequence[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ from .levels import Levels
 from .network import Network
 from .reaction import Reaction
 from .scaling import ChannelFields, Standardization
+from .transport import Velocity
 
 
 class MgNO(Operator):
@@ -36,6 +37,11 @@ class MgNO(Operator):
         coefficient: the input field, positive and of one channel, that architectures with the stencil "coefficient" need. Features get
             its logarithm.
         reaction: the term b u of such architectures' operators, for those that have one; without a coefficient, a = 1.
+        coordinates: the input field, with a channel for each axis, of the points that the grid is mapped to in each sample, for
+            architectures that are ``mapped``. The coefficient's operator is then that of the domain, where a = 1 without a coefficient.
+            Features get the derivatives of the points in their place: these do not change where the domain is moved.
+        velocity: of the stencil "transport", in the coordinates of the grid, for architectures that have it: a
+            :class:`~thalweg.operators.mgno.Velocity` such as ``VorticityVelocity("w")``.
         increment: the network gives the change of the inputs.
         domain: lengths of the box where the grid ends before its boundary, by up to one spacing, as data do that keep every n-th point;
             inputs are continued by their last values.
@@ -53,6 +59,7 @@ class MgNO(Operator):
     """
 
     coefficient_scale: Tensor
+    velocity_scale: Tensor
     output_scale: Tensor
 
     def __init__(
@@ -66,6 +73,8 @@ class MgNO(Operator):
         boundary_values: str | float = 0.0,
         coefficient: str | None = None,
         reaction: Reaction | None = None,
+        coordinates: str | None = None,
+        velocity: Velocity | None = None,
         increment: bool = False,
         domain: Sequence[float] = (),
     ):
@@ -73,13 +82,24 @@ class MgNO(Operator):
         self.grid, self.architecture = grid, architecture or Architecture()
         self.dirichlet, self.boundary_values = tuple(dirichlet), boundary_values
         self.coefficient, self.reaction, self.increment, self.domain = coefficient, reaction, increment, tuple(domain)
+        self.coordinates, self.velocity = coordinates, velocity
         self.fields = ChannelFields(inputs, outputs)
         in_channels, out_channels = self.fields.in_channels, self.fields.out_channels
-        known = coefficient is not None or reaction is not None
+        known = coefficient is not None or reaction is not None or coordinates is not None
         if known != (self.architecture.coefficient is not None) or (reaction is not None) != self.architecture.reaction:
             raise InputError(
                 f"The field {coefficient!r} and the architecture's {self.architecture.coefficient!r} must both be given or not, and "
                 f"so must {reaction} and the architecture's reaction={self.architecture.reaction}."
+            )
+        if (coordinates is not None) != self.architecture.mapped or (velocity is not None) != self.architecture.transport:
+            raise InputError(
+                f"The coordinates {coordinates!r} and the architecture's mapped={self.architecture.mapped} must both be given or not, and "
+                f'so must the velocity {velocity} and the stencil "transport".'
+            )
+        if coordinates is not None and (inputs.get(coordinates) != grid.dim or any(grid.periodic) or any(extended(grid, domain))):
+            raise InputError(
+                f"The coordinates {coordinates!r} must be an input of {grid.dim} channels, on a grid that reaches all of its sides and is "
+                f"not periodic; the inputs are {inputs}."
             )
         if reaction is not None and inputs.get(reaction.field) != 1:
             raise InputError(f"The reaction's {reaction.field!r} must be an input of one channel; the inputs are {inputs}.")
@@ -91,11 +111,12 @@ class MgNO(Operator):
             )
         if increment and in_channels != out_channels:
             raise InputError(f"The inputs {inputs} cannot be incremented to the outputs {outputs}: their channels differ.")
-        before = list(inputs).index(coefficient) if coefficient is not None else 0
-        self._coefficient_channel = sum(list(inputs.values())[:before])
-        self.network = Network(in_channels, out_channels, self.architecture, grid.dim, sum(grid.periodic))
-        self.input_scale = Standardization(in_channels, "channel", grid.shape)
+        features = in_channels + (grid.dim**2 - grid.dim) * self.architecture.mapped
+        self.network = Network(features, out_channels, self.architecture, grid.dim, sum(grid.periodic))
+        self.input_scale = Standardization(features, "channel", grid.shape)
         self.register_buffer("coefficient_scale", torch.ones(()))
+        if velocity is not None:
+            self.register_buffer("velocity_scale", torch.ones(()))
         self.register_buffer("output_scale", torch.ones(out_channels, 1))
         self._extra = extended(grid, self.domain)
         self._levels: dict[tuple, Levels] = {}
@@ -116,10 +137,12 @@ class MgNO(Operator):
         if u0.ndim != self.grid.dim + 2:
             raise InputError(f"Fields have shape {tuple(u0.shape)}; expected (batch, channels) and {self.grid.dim} axes.")
         levels = self.levels(tuple(u0.shape[2:]))
-        v = self._extended(u0)
+        v = self._extended(self._features(fields))
         shape = v.shape[2:]
-        features = _on_nodes(self.input_scale(self._by_logarithm(v)))
-        u = self.network(features, levels, *self._coefficients(fields)).permute(1, 2, 0) * self.output_scale
+        a, b = self._coefficients(fields)
+        x = None if self.coordinates is None else _on_nodes(fields[self.coordinates])
+        features = _on_nodes(self.input_scale(v))
+        u = self.network(features, levels, a, b, x, self._velocity(fields)).permute(1, 2, 0) * self.output_scale
         u = u.unflatten(2, shape)[tuple(slice(n) for n in (*u.shape[:2], *u0.shape[2:]))]
         if self.increment:
             u = u0 + u
@@ -140,14 +163,29 @@ class MgNO(Operator):
         if self.reaction is not None:
             b = _on_nodes(self._extended(self.reaction(fields[self.reaction.field])))[..., 0] / self.coefficient_scale
             a = torch.ones_like(b) if a is None else a
+        if self.coordinates is not None and a is None:
+            a = torch.ones_like(_on_nodes(fields[self.coordinates])[..., 0])
         return a, b
 
-    def _by_logarithm(self, u: Tensor) -> Tensor:
-        """Inputs with the logarithm of the coefficient in its place: what matters of it are ratios, which may be large."""
-        if self.coefficient is None:
-            return u
-        c = self._coefficient_channel
-        return torch.cat([u[:, :c], u[:, c : c + 1].log(), u[:, c + 1 :]], dim=1)
+    def _velocity(self, fields: Fields) -> Tensor | None:
+        """``(nodes, batch, dim)`` in units of the velocity's scale."""
+        if self.velocity is None:
+            return None
+        return _on_nodes(self._extended(self.velocity(fields, self.grid))) / self.velocity_scale
+
+    def _features(self, fields: Fields) -> Tensor:
+        """Inputs with the logarithm of the coefficient in its place, for what matters of it are ratios, which may be large; and with
+        derivatives in the place of coordinates."""
+        parts = []
+        for name in self.fields.inputs:
+            u = fields[name]
+            if name == self.coefficient:
+                u = u.log()
+            elif name == self.coordinates:
+                spacing = [L / (n - 1) for L, n in zip(self.grid.lengths, u.shape[2:], strict=True)]
+                u = torch.cat(torch.gradient(u, spacing=spacing, dim=list(range(2, u.ndim)), edge_order=2), dim=1)
+            parts.append(u)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _on_boundary(self, u: Tensor, fields: Fields) -> Tensor:
         """Prescribed values, bit for bit, on the Dirichlet sides that the grid reaches."""
@@ -171,10 +209,26 @@ class MgNO(Operator):
                     f"The coefficient {self.coefficient!r} is not positive somewhere: −∇·(a∇u) = f is no elliptic equation."
                 )
             self.coefficient_scale.copy_(a.double().mean())
-        self.input_scale.fit(self._by_logarithm(inputs))
+        given = self._frames(inputs)
+        self.input_scale.fit(self._features(given))
+        if self.coordinates is not None:
+            self._scale_derivatives(self.coordinates)
+        if self.velocity is not None:
+            self.velocity_scale.copy_(self.velocity(given, self.grid).double().square().mean().sqrt())
         change = outputs - inputs if self.increment else outputs
         scale = change.double().square().mean((0, *range(2, change.ndim))).sqrt()
         self.output_scale.copy_(torch.where(scale > 0, scale, 1)[:, None])
+
+    def _frames(self, inputs: Tensor) -> dict[str, Tensor]:
+        """The inputs, which are joined as channels, by their names."""
+        return dict(zip(self.fields.inputs, inputs.split(list(self.fields.inputs.values()), dim=1), strict=True))
+
+    def _scale_derivatives(self, coordinates: str) -> None:
+        """One deviation for all derivatives of the coordinates: some may vary by rounding only."""
+        before = list(self.fields.inputs).index(coordinates)
+        first = sum(list(self.fields.inputs.values())[:before])
+        own = self.input_scale.deviation[first : first + self.grid.dim**2]
+        own.copy_(own.double().square().mean().sqrt().expand_as(own))
 
 
 def _on_nodes(u: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from .architecture import Architecture
 from .box_interpolation import box_interpolation
 from .closure import CellFeatures
 from .coefficient import CoefficientStencils
-from .elements import Elements
+from .elements import AXES, Elements
+from .mapping import CellJacobians
 from .sample_matrices import regularized_inverse
 
 #: Most dofs of a level that is solved by a dense inverse.
@@ -25,21 +26,23 @@ MAX_COARSEST = 3000
 class Level(nn.Module):
     """The matrices of one level, with the rows of fixed dofs zero: functions of a cycle vanish there.
 
-    Stencils are made dimensionless by the domain's shortest side: a mass matrix has the factor (π/side)², one derivative π/side. Then
-    all of them act on smooth functions with about the same strength, at every resolution, and are functionals, as residuals are.
+    Stencils are made dimensionless by the domain's sides: a mass matrix has the factor (π/L)², L the shortest, a derivative along an axis
+    that of its side, (π/L)² side/π. Then all of them act on smooth functions with about the same strength, at every resolution, and are
+    functionals, as residuals are.
     """
 
     inverse_diagonal: Tensor
     free: Tensor
 
-    def __init__(self, elements: Elements, free: np.ndarray, architecture: Architecture, length: float, dtype: torch.dtype):
+    def __init__(self, elements: Elements, free: np.ndarray, architecture: Architecture, sides: np.ndarray, dtype: torch.dtype):
         super().__init__()
         Z = scipy.sparse.diags(free.astype(float))
-        wavenumber = pi / length
+        wavenumber = pi / float(sides.min())
         diagonals = {name: elements.assemble(name).diagonal() for name in ("mass", "stiffness")}
         self.stencils, self.smoothers = nn.ModuleDict(), nn.ModuleDict()
-        for name in architecture.fixed_stencils:
-            B = scipy.sparse.csr_matrix(wavenumber ** (2 - order(name)) * (Z @ elements.assemble(name)))
+        for name in architecture.fixed_stencils(elements.points.shape[1]):
+            factor = wavenumber ** (2 - order(name)) * float(np.prod((sides / sides.min()) ** orders(name, len(sides))))
+            B = scipy.sparse.csr_matrix(factor * (Z @ elements.assemble(name)))
             self.stencils[name] = SparseMatrix(B, dtype)
         for name in architecture.smoother:
             if name not in ("jacobi", "coefficient"):
@@ -47,12 +50,18 @@ class Level(nn.Module):
                 share = order(name) / 2
                 scale = diagonals["stiffness"] ** share * diagonals["mass"] ** (1 - share)
                 self.smoothers[name] = SparseMatrix(Z @ scipy.sparse.diags(1 / scale) @ elements.assemble(name) @ Z, dtype)
-        inverse = free / diagonals["stiffness"]
+        K = scipy.sparse.csr_matrix(Z @ elements.assemble("stiffness") @ Z)
+        # As for the operators of samples: smoothing never diverges, on anisotropic cells either.
+        inverse = free / np.maximum(diagonals["stiffness"], np.asarray(abs(K).sum(1)).ravel() / 2)
         self.register_buffer("inverse_diagonal", torch.from_numpy(inverse).to(dtype)[:, None, None], persistent=False)
         self.register_buffer("free", torch.from_numpy(free.astype(float)).to(dtype)[:, None, None], persistent=False)
 
     def stencil(self, name: str) -> SparseMatrix:
         return cast(SparseMatrix, self.stencils[name])
+
+    def derivatives(self) -> list[SparseMatrix]:
+        """The stencils of the first derivatives, along each axis."""
+        return [self.stencil(name) for name in ("dx", "dy", "dz") if name in self.stencils]
 
     def smoother(self, name: str) -> SparseMatrix:
         return cast(SparseMatrix, self.smoothers[name])
@@ -86,9 +95,9 @@ class Levels(nn.Module):
         super().__init__()
         if len(elements) < 2:
             raise InputError("A cycle needs two levels or more; make the grid finer, lower `coarsest`, or add coarser spaces.")
-        length = float((box[1] - box[0]).min())
+        sides = box[1] - box[0]
         self.levels = nn.ModuleList(
-            Level(part, unfixed, architecture, length, dtype) for part, unfixed in zip(elements, free, strict=True)
+            Level(part, unfixed, architecture, sides, dtype) for part, unfixed in zip(elements, free, strict=True)
         )
         masked = [
             scipy.sparse.csr_matrix(scipy.sparse.diags(f.astype(float)) @ P @ scipy.sparse.diags(c.astype(float)))
@@ -111,11 +120,14 @@ class Levels(nn.Module):
                 architecture.coefficient,
                 means,
                 architecture.mean,
-                tensor=architecture.closure > 0,
+                tensor=architecture.tensor,
                 reaction=architecture.reaction,
                 dtype=dtype,
             )
         self.cell_features = CellFeatures(elements[0], dtype) if architecture.closure else None
+        self.jacobians = CellJacobians(elements[0], dtype) if architecture.mapped else None
+        averages = [_averages(P) for P in prolongations] if architecture.transport else []
+        self.averages = nn.ModuleList(SparseMatrix(W, dtype) for W in averages)
 
     def _coarsest(self, elements: Elements, free: np.ndarray, architecture: Architecture, dtype: torch.dtype) -> None:
         """The inverse of the stiffness matrix on the coarsest level, where cycles are to solve."""
@@ -141,6 +153,13 @@ class Levels(nn.Module):
     def num_nodes(self) -> int:
         return self[0].free.shape[0]
 
+    def velocities(self, c: Tensor) -> list[Tensor]:
+        """A velocity ``(nodes, batch, dim)`` on all levels, from fine to coarse, by averages over the nodes around each coarse one."""
+        all_levels = [c]
+        for W in self.averages:
+            all_levels.append(cast(SparseMatrix, W).on_nodes(all_levels[-1]))
+        return all_levels
+
     def prolong(self, l: int, u: Tensor) -> Tensor:
         """Functions of level ``l + 1`` on level ``l``."""
         return cast(SparseMatrix, self.prolongations[l]).on_nodes(u)
@@ -157,6 +176,13 @@ def order(name: str) -> int:
     return {"mass": 0, "lumped": 0, "boundary": 1, "stiffness": 2}.get(name, name.count("d"))
 
 
+def orders(name: str, dim: int) -> list[int]:
+    """The derivatives in a stencil along each axis; none where axes are alike, as in stiffness."""
+    if name.startswith("tensor_"):
+        return ["mdk".index(letter) for letter in name.removeprefix("tensor_")]
+    return [0 if name in ("mass", "lumped", "boundary", "stiffness") else name.count(f"d{axis}") for axis in AXES[:dim]]
+
+
 def injection(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     """The values of functionals at the nodes that a coarse level shares with the finer one, times the column sums of P.
 
@@ -169,6 +195,11 @@ def injection(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     coarse = P.indices[P.indptr[fine]]
     sums = np.asarray(P.sum(0)).ravel()
     return scipy.sparse.csr_matrix((sums[coarse], (coarse, fine)), shape=cast(tuple[int, int], P.shape)[::-1])
+
+
+def _averages(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
+    """The transposed P with rows that add up to one."""
+    return scipy.sparse.csr_matrix(scipy.sparse.diags(1 / np.asarray(P.sum(0)).ravel()) @ P.T)
 
 
 def _cell_means(fine: Elements, coarse: Elements, parents: np.ndarray) -> scipy.sparse.csr_matrix:

@@ -1,5 +1,6 @@
 """Layers σ(Wu + B) with cycles as W and functions as B, on the nodes of a grid or a mesh."""
 
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -9,7 +10,9 @@ from .architecture import Architecture
 from .closure import Closure
 from .cycle import Cycle
 from .levels import Levels
+from .mapping import pulled_back
 from .sample_matrices import SampleMatrices
+from .transport import transported
 
 
 class Bias(nn.Module):
@@ -26,6 +29,17 @@ class Bias(nn.Module):
 
     def forward(self, levels: Levels) -> Tensor:
         return levels.bias.on_nodes(self.values)[:, None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What all layers are told of a batch: the levels, on each of them the samples' own operators and velocities, if there are any, and the
+    unit of every sample's iterates, ``(batch, 1)``."""
+
+    levels: Levels
+    coefficient: list[SampleMatrices] | None
+    velocities: list[Tensor] | None
+    unit: Tensor | None = None
 
 
 class Layer(nn.Module):
@@ -47,26 +61,26 @@ class Layer(nn.Module):
         self.L = nn.Parameter(torch.randn(in_features, v) / width) if feeds else None
         self.V = nn.Parameter(torch.randn(u, v) / width) if feeds else None
 
-    def forward(
-        self, v: Tensor, u: Tensor | None, levels: Levels, coefficient: list[SampleMatrices] | None, biases: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, v: Tensor, u: Tensor | None, known: Known, biases: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         inner, outer = biases
-        new = self.cycle(self.functional(v, inner, levels, coefficient), levels, coefficient, u)
+        new = self.cycle(self.functional(v, inner, known), known.levels, known.coefficient, u, known.velocities)
         if self.L is None or self.V is None:
             return v, new
         v = torch.addmm((v @ self.L).flatten(0, 1), new.flatten(0, 1), self.V).view(*v.shape[:2], -1)
         return nn.functional.gelu(v + outer), new
 
-    def functional(self, v: Tensor, inner: Tensor, levels: Levels, coefficient: list[SampleMatrices] | None) -> Tensor:
+    def functional(self, v: Tensor, inner: Tensor, known: Known) -> Tensor:
         """The right-hand side of the cycle."""
-        f = None
+        f, finest = None, known.levels[0]
         for name, g in zip(self.architecture.source, (v @ self.source).chunk(len(self.architecture.source), -1), strict=True):
             if name == "coefficient":
-                part = cast(list[SampleMatrices], coefficient)[0].on_nodes(g)
+                part = cast(list[SampleMatrices], known.coefficient)[0].on_nodes(g)
+            elif name == "transport":
+                part = transported(finest.derivatives(), cast(list[Tensor], known.velocities)[0], g)
             else:
-                part = levels[0].stencil(name).on_nodes(g + inner if name in ("mass", "boundary") else g)
+                part = finest.stencil(name).on_nodes(g + inner if name in ("mass", "boundary") else g)
             f = part if f is None else f + part
-        return cast(Tensor, f)
+        return cast(Tensor, f) if known.unit is None else cast(Tensor, f) / known.unit
 
 
 class Network(nn.Module):
@@ -81,29 +95,52 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(Layer(c, architecture, feeds=i + 1 < len(widths)) for i, c in enumerate(widths))
         self.sizes = [architecture.iterates, architecture.features] * len(widths)
         self.bias = Bias(sum(self.sizes[:-1]), architecture, dim, periodic_axes)
-        self.normalized = architecture.normalized
+        one = replace(architecture, iterates=1, mixing="diagonal")
+        self.unit = Cycle(one) if architecture.normalized else None
         self.closure = Closure(in_channels, architecture.closure, dim) if architecture.closure else None
         # With these the phase errors of bilinear elements on a level and on the finest are equal, (kh)²/12.
         shares = torch.tensor([(1 - 4.0**-l) / 2 for l in range(architecture.levels)])
         self.lumping = nn.Parameter(shares) if architecture.reaction else None
         self.head = nn.Parameter(torch.randn(architecture.iterates, out_channels) / architecture.iterates**0.5)
 
-    def forward(self, v: Tensor, levels: Levels, a: Tensor | None = None, b: Tensor | None = None) -> Tensor:
-        """``a`` and ``b`` are the coefficients of −∇·(a∇) + b, ``(nodes, batch)``, for architectures that have them."""
+    def forward(
+        self,
+        v: Tensor,
+        levels: Levels,
+        a: Tensor | None = None,
+        b: Tensor | None = None,
+        x: Tensor | None = None,
+        velocity: Tensor | None = None,
+    ) -> Tensor:
+        """For architectures that have them, ``a`` and ``b`` are the coefficients of −∇·(a∇) + b, ``(nodes, batch)``, ``x`` the points
+        that the nodes are mapped to, and ``velocity`` is of their transport, ``(nodes, batch, dim)``."""
         factors = None if self.closure is None else self.closure(v, levels.cell_features)
-        coefficient = size = None
+        coefficient = size = growth = None
+        if levels.jacobians is not None:
+            factors, growth = pulled_back(levels.jacobians(x), factors)
         if levels.coefficient is not None:
             a = cast(Tensor, a)
-            if self.normalized:
+            if self.unit is not None:
                 size = a.log().mean(0).exp()
                 a, b = a / size, None if b is None else b / size
-            coefficient = levels.coefficient(a, factors, b, self._lumping(len(levels)))
+            coefficient = levels.coefficient(a, factors, b, self._lumping(len(levels)), growth)
         biases = [*self.bias(levels).split(self.sizes[:-1], dim=-1), v]
+        velocities = None if velocity is None else levels.velocities(velocity)
+        unit = None if self.unit is None else self._unit(self.unit, levels, coefficient, velocities)
+        known = Known(levels, coefficient, velocities, unit)
         u = None
         for i, layer in enumerate(self.layers):
-            v, u = layer(v, u, levels, coefficient, (biases[2 * i], biases[2 * i + 1]))
+            v, u = layer(v, u, known, (biases[2 * i], biases[2 * i + 1]))
         u = cast(Tensor, u) @ self.head
-        return u if size is None else u / size[:, None]
+        return u if size is None or unit is None else u * (unit / size[:, None])
+
+    def _unit(
+        self, cycle: Cycle, levels: Levels, coefficient: list[SampleMatrices] | None, velocities: list[Tensor] | None
+    ) -> Tensor:
+        """The root mean square of a cycle's solution for a constant load, ``(batch, 1)``."""
+        batch = cast(list[SampleMatrices], coefficient)[0].inverse_diagonal.shape[1]
+        load = levels[0].stencil("mass").on_nodes(torch.ones_like(levels[0].free).expand(-1, batch, -1).contiguous())
+        return cycle(load, levels, coefficient, None, velocities).square().mean(0).sqrt()
 
     def _lumping(self, num_levels: int) -> Tensor | None:
         """The share of lumping for each level; levels beyond those of the weights are as the finest of them."""

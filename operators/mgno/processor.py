@@ -45,9 +45,10 @@ class MgNOProcessor(nn.Module):
             raise InputError(
                 f"The channel {coefficient} and the architecture's coefficient={architecture.coefficient!r} must both be given or not."
             )
-        if architecture.reaction:
+        if architecture.reaction or architecture.mapped or architecture.transport:
             raise InputError(
-                "On meshes an MgNO has the operator −∇·(a∇) of its samples, without a reaction; use MgNO on a grid for it."
+                "On meshes an MgNO has the operator −∇·(a∇) of its samples, without a reaction, a map or transport; use MgNO on a grid "
+                "for these."
             )
         if coefficient is not None and not 0 <= coefficient < in_channels:
             raise InputError(f"There is no input channel {coefficient} among {in_channels} to be the coefficient.")

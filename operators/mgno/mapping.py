@@ -1,0 +1,75 @@
+"""The map from a grid to the domain of each sample, by the displaced points, and what it does to −∇·(a∇) + b."""
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor, nn
+
+from ...fem import SparseMatrix
+from .elements import AXES, Elements
+
+
+class CellJacobians(nn.Module):
+    """J = ∂x/∂X in the middle of each cell, ``(nodes, batch, dim) -> (cells, batch, dim, dim)``, of the multilinear x(X) with these nodes.
+
+    Where cells are mapped to parallelograms J is constant in each of them, so that integrals with it are exact; elsewhere they are those
+    of the midpoint rule.
+    """
+
+    def __init__(self, elements: Elements, dtype: torch.dtype):
+        super().__init__()
+        cells, k = elements.cell_nodes.shape
+        self.dim = elements.points.shape[1]
+        volume = elements.matrices["mass"].sum((1, 2))
+        # Basis functions add up to one, so that Σ_i ∫ φ_i ∂φ_j is the integral of the derivative.
+        slopes = np.stack([elements.matrices[f"d{axis}"].sum(1) / volume[:, None] for axis in AXES[: self.dim]])
+        where = np.arange(self.dim * cells).repeat(k), np.tile(elements.cell_nodes.ravel(), self.dim)
+        self.slopes = SparseMatrix(
+            scipy.sparse.csr_matrix((slopes.ravel(), where), (self.dim * cells, elements.num_nodes)), dtype
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack(self.slopes.on_nodes(x).chunk(self.dim), dim=-1)
+
+
+def pulled_back(J: Tensor, T: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The tensor |det J| J⁻¹ T J⁻ᵀ with which −∇·(T∇) acts on functions of X, and |det J|, by which volumes grow.
+
+    Args:
+        J: ``(cells, batch, dim, dim)``.
+        T: entries of a symmetric tensor in the domain, the diagonal first and then those above it, ``(cells, batch, entries)``; the
+            identity by default, for which the result is |det J| G⁻¹ with the metric tensor G = JᵀJ.
+
+    Returns:
+        Entries in the same order, ``(cells, batch, entries)``, and ``(cells, batch)``.
+    """
+    dim = J.shape[-1]
+    A = adjugate(J)
+    det = (J[..., 0, :] * A[..., 0]).sum(-1).abs()
+    AT = A if T is None else A @ symmetric(T, dim)
+    pulled = (AT @ A.mT) / det[..., None, None]
+    return torch.stack([pulled[..., i, j] for i, j in entries(dim)], dim=-1), det
+
+
+def entries(dim: int) -> list[tuple[int, int]]:
+    """Rows and columns of the entries of a symmetric tensor: those of the diagonal, then those above it."""
+    return [(i, i) for i in range(dim)] + [(i, j) for i in range(dim) for j in range(i + 1, dim)]
+
+
+def symmetric(T: Tensor, dim: int) -> Tensor:
+    """Matrices ``(..., dim, dim)`` of entries ``(..., entries)``."""
+    where = {pair: n for n, pair in enumerate(entries(dim))}
+    rows = [torch.stack([T[..., where[min(i, j), max(i, j)]] for j in range(dim)], dim=-1) for i in range(dim)]
+    return torch.stack(rows, dim=-2)
+
+
+def adjugate(J: Tensor) -> Tensor:
+    """det J · J⁻¹, of matrices ``(..., dim, dim)`` of up to three rows."""
+    dim = J.shape[-1]
+    if dim == 1:
+        return torch.ones_like(J)
+    if dim == 2:
+        (a, b), (c, d) = (row.unbind(-1) for row in J.unbind(-2))
+        return torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    x, y, z = J.unbind(-2)
+    return torch.stack([torch.linalg.cross(y, z), torch.linalg.cross(z, x), torch.linalg.cross(x, y)], -1)
