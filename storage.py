@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writing, and HDF5 and logs opened with errors that say what to do."""
+"""Files that are either whole or absent: atomic writing, locks of folders, and logs read with errors that say what to do."""
 
 import errno
 import json
@@ -8,9 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import h5py
 
 from .errors import FileError, InputError
 
@@ -44,24 +41,6 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing_hdf5(path: str | os.PathLike, **options: Any) -> Iterator[Any]:
-    """Yield an HDF5 file in memory that is written to ``path``, atomically, when the block ends without an error.
-
-    HDF5 itself cannot give up a file that the disk has no room for: it fails again whenever one of its objects is freed. ``options`` are
-    those of ``h5py.File``.
-
-    Raises:
-        FileError: the disk is full, or the folder cannot be written.
-    """
-    with h5py.File(f"{path}", "w", driver="core", backing_store=False, **options) as file:
-        yield file
-        file.flush()
-        image = file.id.get_file_image()
-    with atomic(path) as partial:
-        partial.write_bytes(image)
 
 
 @contextmanager
@@ -101,34 +80,6 @@ def unwritable(path: str | os.PathLike, error: OSError) -> FileError:
             "or choose another folder, and run the same command again."
         )
     return FileError(f"{path} could not be written ({error}). Check the folder's permissions, or choose another one.")
-
-
-@contextmanager
-def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[Any]:
-    """Open an HDF5 file that thalweg wrote as a ``kind`` ("discretization", "dataset").
-
-    Raises:
-        FileError: the file is missing, truncated, not HDF5, or of another kind.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileError(f"The {kind} {path} does not exist. Generate it first, or correct the path.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise FileError(
-            f"The {kind} {path} cannot be read: it is truncated or not an HDF5 file ({error}). Delete it and generate it again."
-        ) from error
-    with file:
-        try:
-            found = file.attrs.get("kind")
-            if found != kind:
-                raise FileError(f"{path} was expected to hold a {kind}, but it is marked as {found!r}. Correct the path.")
-            yield file
-        except (OSError, KeyError) as error:
-            if isinstance(error, FileError):
-                raise
-            raise FileError(f"The {kind} {path} is damaged ({error}). Delete it and generate it again.") from error
 
 
 def read_rows(path: str | os.PathLike) -> list[dict]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import Space
-from ..storage import writing_hdf5
+from ..hdf5 import writing_hdf5
 from ..visualization import write_pvd, write_vtu
 from ..visualization.panel import Where
 

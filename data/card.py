@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import FileError
 from ..fem.uniform_grid import Grid, Grids
-from ..storage import atomic, reading_hdf5
+from ..hdf5 import read_text, reading_hdf5
+from ..storage import atomic
 from .shards import KIND, Shard, Spaces, h5_times, read_provenance, read_spaces, require_shards
 
 CARD = "card.json"
@@ -71,7 +72,7 @@ def _fields(present: list[Shard], spaces: Spaces) -> dict[str, dict[str, Any]]:
         with reading_hdf5(shard.path, KIND) as file:
             for name, values in file["fields"].items():
                 attrs, now = values.attrs, fields.setdefault(name, {})
-                now.update(space=attrs["space"], shape=list(values.shape[1:]))
+                now.update(space=read_text(values, "space"), shape=list(values.shape[1:]))
                 now["minimum"] = min(now.get("minimum", float("inf")), float(attrs["minimum"]))
                 now["maximum"] = max(now.get("maximum", -float("inf")), float(attrs["maximum"]))
     for entry in fields.values():

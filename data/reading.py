@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import FileError, InputError
-from ..storage import reading_hdf5
+from ..hdf5 import damage_explained, read_text, reading_hdf5
 from .shards import KIND, Shard, Spaces, described, fits, frame_shape, h5_times, require_shards
 
 _OPEN_FILES = 64  # of one thread, at most
@@ -80,15 +80,11 @@ class ShardReader:
     def _read(self, name: str, first: int, out: np.ndarray, start: int = 0) -> None:
         sample = first + self.samples.start
         shard = self.shards[int(np.searchsorted(self._starts, sample, side="right")) - 1]
-        try:
+        with damage_explained(shard.path, KIND):
             stored = self._stored(shard, name)
             selected = stored.get_space()
             selected.select_hyperslab((sample - shard.first, start, *(0 for _ in out.shape[2:])), out.shape)
             stored.read(h5py.h5s.create_simple(out.shape), selected, out)
-        except (OSError, KeyError) as error:
-            if isinstance(error, FileError):
-                raise
-            raise FileError(f"The dataset {shard.path} is damaged ({error}). Delete it and generate it again.") from error
         finite = np.isfinite(out).reshape(len(out), -1).all(axis=1)
         if not finite.all():
             bad = (np.flatnonzero(~finite) + sample).tolist()
@@ -115,9 +111,9 @@ class ShardReader:
     def _inspect(self, shard: Shard) -> dict[str, np.ndarray]:
         """Check a shard's fields, and return its parameters, those of the samples of the range."""
         with reading_hdf5(shard.path, KIND) as file:
-            self.discretization.require_fingerprint(file.attrs["fingerprint"], str(shard.path))
+            self.discretization.require_fingerprint(read_text(file, "fingerprint"), str(shard.path))
             for name, values in file["fields"].items():
-                self.spaces[name] = values.attrs["space"]
+                self.spaces[name] = read_text(values, "space")
                 expected = frame_shape(self.discretization, self.spaces[name])
                 if not fits(values.shape[2:], expected) or len(values) != len(shard):
                     raise InputError(

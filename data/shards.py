@@ -21,7 +21,7 @@ import torch
 from ..errors import FileError
 from ..fem import Discretization, load
 from ..fem.uniform_grid import Grids, load_grids
-from ..storage import reading_hdf5, writing_hdf5
+from ..hdf5 import read_text, reading_hdf5, write_texts, writing_hdf5
 
 SCHEMA_VERSION = 1
 KIND = "dataset"
@@ -89,11 +89,10 @@ def write_shard(
         FileError: the disk is full or the folder cannot be written; shards written before are intact.
     """
     with writing_hdf5(shard.path) as file:
-        file.attrs.update(
+        file.attrs.update(schema_version=SCHEMA_VERSION, seed=provenance.seed, first_sample=shard.first)
+        write_texts(
+            file,
             kind=KIND,
-            schema_version=SCHEMA_VERSION,
-            seed=provenance.seed,
-            first_sample=shard.first,
             fingerprint=provenance.fingerprint,
             config=json.dumps(provenance.config),
             versions=json.dumps(provenance.versions),
@@ -101,7 +100,8 @@ def write_shard(
         )
         for name, values in fields.items():
             stored = file.create_dataset(f"fields/{name}", data=values, chunks=_chunks(values), fletcher32=True)
-            stored.attrs.update(space=spaces[name], minimum=float(values.min()), maximum=float(values.max()))
+            stored.attrs.update(minimum=float(values.min()), maximum=float(values.max()))
+            write_texts(stored, space=spaces[name])
         for name, values in parameters.items():
             file[f"parameters/{name}"] = values
         if times is not None:
@@ -137,18 +137,23 @@ def read_provenance(shard: Shard) -> Provenance:
         FileError: it is truncated or damaged.
     """
     with reading_hdf5(shard.path, KIND) as file:
-        attrs = file.attrs
         dtype = str(next(iter(file["fields"].values())).dtype)
-        failed = tuple(FailedDraw(**draw) for draw in json.loads(attrs.get("failed", "[]")))
+        config, versions = (json.loads(read_text(file, name)) for name in ("config", "versions"))
+        failed = json.loads(read_text(file, "failed")) if "failed" in file.attrs else []
         return Provenance(
-            int(attrs["seed"]), json.loads(attrs["config"]), attrs["fingerprint"], dtype, json.loads(attrs["versions"]), failed
+            int(file.attrs["seed"]),
+            config,
+            read_text(file, "fingerprint"),
+            dtype,
+            versions,
+            tuple(FailedDraw(**draw) for draw in failed),
         )
 
 
 def field_spaces(folder: str | os.PathLike) -> dict[str, str]:
     """The space of each field of a data set."""
     with reading_hdf5(require_shards(folder)[0].path, KIND) as file:
-        return {name: values.attrs["space"] for name, values in file["fields"].items()}
+        return {name: read_text(values, "space") for name, values in file["fields"].items()}
 
 
 def read_spaces(folder: str | os.PathLike, dtype: torch.dtype = torch.float32) -> Spaces:

@@ -2,8 +2,7 @@
 
 from .block_tridiagonal import BlockTridiagonalSolver
 from .conservation import FluxProjection
-from .discretization import Discretization
-from .discretization_file import load
+from .discretization import Discretization, load
 from .export import export
 from .export_mesh import boundary_tags
 from .family import DiscretizationFamily, FieldsOnMesh

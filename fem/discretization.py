@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import nn
 
 from ..errors import FingerprintError, InputError
+from .discretization_file import read, write
 from .forms.residual import Residual
 from .hierarchy import Hierarchy
 from .mesh import Mesh
@@ -114,8 +116,6 @@ class Discretization(nn.Module):
         Raises:
             FileError: the disk is full, or the folder cannot be written.
         """
-        from .discretization_file import write
-
         write(self, path)
 
     def _spaces(self) -> Iterable[Space]:
@@ -149,6 +149,27 @@ class Discretization(nn.Module):
         for source, target in self._upward():
             into.setdefault(target, []).append(source)
         return {target: max(sources, key=lambda name: self[name].num_dofs) for target, sources in into.items()}
+
+
+def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Discretization:
+    """Read a discretization that :meth:`Discretization.save` wrote. Firedrake is not needed.
+
+    Raises:
+        FileError: the file is missing, truncated, or something else.
+
+    Example:
+        >>> import firedrake as fd
+        >>> from thalweg import fem
+        >>> disc = fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 1)})
+        >>> disc.save("square.h5")
+        >>> load("square.h5").fingerprint == disc.fingerprint
+        True
+    """
+    arguments, forms, fingerprint = read(path, dtype)
+    disc = Discretization(**arguments)
+    disc.require_fingerprint(fingerprint, str(path))
+    disc.forms.update(forms)
+    return disc.to(device)
 
 
 def _kind(space: Space) -> tuple[str, tuple[int, ...]]:

@@ -3,21 +3,24 @@
 import json
 import os
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 import torch
 
 from ..errors import FileError
-from ..storage import reading_hdf5, writing_hdf5
-from .discretization import Discretization
+from ..hdf5 import read_text, reading_hdf5, write_texts, writing_hdf5
 from .forms.form_file import read_form, write_form
+from .forms.residual import Residual
 from .mesh import Mesh
 from .mixed import MixedSpace
 from .observation import Observation
 from .space import Element, Space
 from .sparse import SparseMatrix
+
+if TYPE_CHECKING:
+    from .discretization import Discretization
 
 #: An h5py.Group; h5py's annotations do not tell datasets from groups.
 Group = Any
@@ -29,17 +32,18 @@ KIND = "discretization"
 BETWEEN = ("transfers", "derivatives", "products")
 
 
-def write(disc: Discretization, path: str | os.PathLike) -> None:
+def write(disc: "Discretization", path: str | os.PathLike) -> None:
     """Write a discretization; the file takes its place when it is complete."""
     with writing_hdf5(path, track_order=True) as file:
-        file.attrs.update(kind=KIND, schema_version=SCHEMA_VERSION, fingerprint=disc.fingerprint)
+        write_texts(file, kind=KIND, fingerprint=disc.fingerprint)
+        file.attrs["schema_version"] = SCHEMA_VERSION
         names = {id(mesh): f"mesh_{i}" for i, mesh in enumerate(disc.meshes)}
         for mesh in disc.meshes:
             write_mesh(file.create_group(f"meshes/{names[id(mesh)]}"), mesh)
         spaces = file.create_group("spaces", track_order=True)
         for name in disc.spaces:
             group = spaces.create_group(name, track_order=True)
-            group.attrs["mesh"] = names[id(disc[name].mesh)]
+            write_texts(group, mesh=names[id(disc[name].mesh)])
             _write_space(group, disc[name])
         for kind in BETWEEN:
             matrices = file.create_group(kind, track_order=True)
@@ -48,7 +52,7 @@ def write(disc: Discretization, path: str | os.PathLike) -> None:
         observations = file.create_group("observations", track_order=True)
         for name in disc.observations:
             observation, group = disc.observation(name), observations.create_group(name)
-            group.attrs["space"] = observation.space
+            write_texts(group, space=observation.space)
             group["points"] = observation.points.cpu().numpy()
             _write_matrix(group, observation.matrix)
         forms = file.create_group("forms", track_order=True)
@@ -56,19 +60,11 @@ def write(disc: Discretization, path: str | os.PathLike) -> None:
             write_form(forms.create_group(name), disc.form(name))
 
 
-def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Discretization:
-    """Read a discretization that :meth:`Discretization.save` wrote. Firedrake is not needed.
+def read(path: str | os.PathLike, dtype: torch.dtype) -> tuple[dict[str, Any], dict[str, Residual], str]:
+    """The arguments of :class:`Discretization`, its compiled forms and its fingerprint.
 
     Raises:
         FileError: the file is missing, truncated, or something else.
-
-    Example:
-        >>> import firedrake as fd
-        >>> from thalweg import fem
-        >>> disc = fem.export({"V": fd.FunctionSpace(fd.UnitSquareMesh(4, 4), "CG", 1)})
-        >>> disc.save("square.h5")
-        >>> load("square.h5").fingerprint == disc.fingerprint
-        True
     """
     file: Group
     with reading_hdf5(path, KIND) as file:
@@ -78,17 +74,17 @@ def load(path: str | os.PathLike, device: torch.device | str = "cpu", dtype: tor
                 "Export it again."
             )
         meshes = {name: read_mesh_group(group) for name, group in file["meshes"].items()}
-        disc = Discretization(
-            {name: _read_space(name, group, meshes[group.attrs["mesh"]], dtype) for name, group in file["spaces"].items()},
-            observations={name: _read_observation(group, dtype) for name, group in file["observations"].items()},
-            **{
-                kind: {tuple(key.split("->")): _read_matrix(group, dtype) for key, group in file[kind].items()}
-                for kind in BETWEEN
-            },
-        )
-        disc.require_fingerprint(file.attrs["fingerprint"], str(path))
-        disc.forms.update({name: read_form(group, dtype) for name, group in file.get("forms", {}).items()})
-    return disc.to(device)
+        spaces = {
+            name: _read_space(name, group, meshes[read_text(group, "mesh")], dtype) for name, group in file["spaces"].items()
+        }
+        arguments = {
+            "spaces": spaces,
+            "observations": {name: _read_observation(group, dtype) for name, group in file["observations"].items()},
+        }
+        for kind in BETWEEN:
+            arguments[kind] = {tuple(key.split("->")): _read_matrix(group, dtype) for key, group in file[kind].items()}
+        forms = {name: read_form(group, dtype) for name, group in file.get("forms", {}).items()}
+        return arguments, forms, read_text(file, "fingerprint")
 
 
 def write_mesh(group: Group, mesh: Mesh) -> None:
@@ -121,10 +117,10 @@ def _write_space(group: Group, space: Space) -> None:
     if isinstance(space, MixedSpace):
         subspaces = group.create_group("subspaces", track_order=True)
         for i, subspace in enumerate(space.subspaces):
-            subspaces.create_group(str(i), track_order=True).attrs["name"] = subspace.name
+            write_texts(subspaces.create_group(str(i), track_order=True), name=subspace.name)
             _write_space(subspaces[str(i)], subspace)
         return
-    group.attrs.update({key: json.dumps(value) for key, value in asdict(space.element).items()})
+    write_texts(group, **{key: json.dumps(value) for key, value in asdict(space.element).items()})
     group.attrs["num_dofs"] = space.num_dofs
     group["points"] = space.points.cpu().numpy()
     group["cell_nodes"] = space.cell_nodes.cpu().numpy()
@@ -143,8 +139,8 @@ def _write_space(group: Group, space: Space) -> None:
 
 def _read_space(name: str, group: Group, mesh: Mesh, dtype: torch.dtype) -> Space:
     if "subspaces" in group:
-        return MixedSpace(name, [_read_space(sub.attrs["name"], sub, mesh, dtype) for sub in group["subspaces"].values()])
-    attributes = {field.name: json.loads(group.attrs[field.name]) for field in fields(Element)}
+        return MixedSpace(name, [_read_space(read_text(sub, "name"), sub, mesh, dtype) for sub in group["subspaces"].values()])
+    attributes = {field.name: json.loads(read_text(group, field.name)) for field in fields(Element)}
     shapes = {key: tuple(attributes[key]) for key in ("value_shape", "block_shape")}
     return Space(
         name,
@@ -161,7 +157,7 @@ def _read_space(name: str, group: Group, mesh: Mesh, dtype: torch.dtype) -> Spac
 
 
 def _read_observation(group: Group, dtype: torch.dtype) -> Observation:
-    return Observation(group.attrs["space"], torch.from_numpy(group["points"][()]), _read_matrix(group, dtype))
+    return Observation(read_text(group, "space"), torch.from_numpy(group["points"][()]), _read_matrix(group, dtype))
 
 
 def _write_matrix(group: Group, matrix: SparseMatrix) -> None:

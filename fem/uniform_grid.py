@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FingerprintError, InputError
-from ..storage import reading_hdf5, writing_hdf5
+from ..hdf5 import read_text, reading_hdf5, write_texts, writing_hdf5
 from .space import root
 
 KIND = "grids"
@@ -208,7 +208,8 @@ class Grids:
         """
         with writing_hdf5(path) as file:
             described = {name: asdict(grid) for name, grid in self.grids.items()}
-            file.attrs.update(kind=KIND, schema_version=1, fingerprint=self.fingerprint, grids=json.dumps(described))
+            write_texts(file, kind=KIND, fingerprint=self.fingerprint, grids=json.dumps(described))
+            file.attrs["schema_version"] = 1
 
     def to(self, device: torch.device | str) -> "Grids":
         """These grids: they hold no tensors, so they are on every device."""
@@ -227,4 +228,4 @@ def load_grids(path: str | os.PathLike) -> Grids:
         FileError: the file is missing, truncated, or something else.
     """
     with reading_hdf5(path, KIND) as file:
-        return Grids({name: Grid(**grid) for name, grid in json.loads(file.attrs["grids"]).items()})
+        return Grids({name: Grid(**grid) for name, grid in json.loads(read_text(file, "grids")).items()})
