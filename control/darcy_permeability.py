@@ -19,7 +19,7 @@ from .torch_functional import TorchFunctional
 
 
 class DarcyObservations:
-    """From modes of the log-permeability to pressures at ``sensors`` × ``sensors`` points of the unit square.
+    """From modes of the log-permeability to pressures at ``sensors`` × ``sensors`` points of the unit square, nodes of the grid.
 
     −div(a grad u) = 1, u = 0 at the boundary; log a = Σ_k √λ_k ξ_k φ_k, ξ_k ~ N(0, 1), with the largest λ_k of the prior
     (Karhunen-Loève). The prior is :class:`~thalweg.solvers.grid.problems.LogNormal`.
@@ -30,6 +30,7 @@ class DarcyObservations:
     """
 
     pressure: Callable[[Tensor], Tensor]
+    sensors: tuple[Tensor, ...]
 
     def __init__(self, cells: int, modes: int, sensors: int):
         self.field, self.pressure = LogNormal().logarithm(cells + 1), Darcy((cells + 1, cells + 1)).solve
@@ -38,7 +39,14 @@ class DarcyObservations:
         cosines = [torch.where(n > 0, 2**0.5, 1.0)[:, None] * (pi * n[:, None] * x).cos() for n in k]
         self.basis = torch.einsum("k,kx,ky->kxy", variances[:modes].sqrt(), *cosines)
         at = torch.arange(1, sensors + 1) * cells // (sensors + 1)
-        self.sensors = tuple(torch.meshgrid(at, at, indexing="ij"))
+        self.sensors = torch.meshgrid(at, at, indexing="ij")
+
+    def refined(self) -> "DarcyObservations":
+        """The same observations on a grid twice as fine, at the same points."""
+        cells, modes, sensors = 2 * (len(self.basis[0]) - 1), len(self.basis), len(self.sensors[0])
+        fine = DarcyObservations(cells, modes, sensors)
+        fine.sensors = tuple(2 * at for at in self.sensors)
+        return fine
 
     def log_a(self, xi: Tensor) -> Tensor:
         """``(batch, modes)`` to ``(batch, 1, x, y)``."""
@@ -77,9 +85,9 @@ class DarcyPermeability(ControlCase):
     def __init__(self, cells: int = 32, modes: int = 40, sensors: int = 7, noise: float = 1e-3, truth: int = 0):
         if min(modes, sensors) < 1 or modes > cells**2 or sensors >= cells or noise <= 0:
             raise InputError(f"No inverse problem has cells={cells}, modes={modes}, sensors={sensors} and noise={noise}.")
-        self._observations, self.noise = {"torch": DarcyObservations(cells, modes, sensors)}, noise
-        self.shapes = {"xi": (modes,)}
-        fine = DarcyObservations(2 * cells, modes, sensors)
+        observations = DarcyObservations(cells, modes, sensors)
+        self._observations, self.noise, self.shapes = {"torch": observations}, noise, {"xi": (modes,)}
+        fine = observations.refined()
         log_a = fine.field.sample(seed=truth, samples=range(1), dtype=torch.float64)
         y = fine.observe(log_a)[0]
         self._y = y + noise * torch.randn(y.shape, generator=torch.Generator().manual_seed(truth), dtype=y.dtype)

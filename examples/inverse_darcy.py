@@ -57,7 +57,8 @@ def main(
     cells: int = 32, modes: int = 40, sensors: int = 7, truths: int = 4, samples: int = 512, folder: str = "outputs/examples"
 ):
     """Return mean relative L2 errors of log a, mean evaluations of both searches, and the lowest rate of the Taylor test."""
-    experiment, fine = DarcyObservations(cells, modes, sensors), DarcyObservations(2 * cells, modes, sensors)
+    experiment = DarcyObservations(cells, modes, sensors)
+    fine = experiment.refined()
     network = train_inverse(experiment, samples, steps=600)
     grid = Grid((cells + 1, cells + 1))
     fine_truth = fine.field.sample(seed=1, samples=range(truths), dtype=torch.float64)

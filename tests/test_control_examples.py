@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
+import torch
+
 from test_examples import example
+from thalweg.control.darcy_permeability import DarcyObservations
+
+
+def test_pressures_are_observed_at_the_same_points_on_a_finer_grid():
+    coarse = DarcyObservations(cells=16, modes=4, sensors=5)
+    y, finer = (grid.observe(grid.log_a(torch.zeros(1, 4, dtype=torch.float64))) for grid in (coarse, coarse.refined()))
+    torch.testing.assert_close(finer, y, atol=3e-4, rtol=0)  # O(h²)
 
 
 def test_the_posterior_maximum_beats_the_prior_and_the_network(tmp_path: Path):
