@@ -53,7 +53,7 @@ class FluxProjection(nn.Module):
         s, source = sigma.reshape(-1, sigma.shape[-1]).T, f.reshape(-1, f.shape[-1]).T
         for _ in range(2):
             defect = self.divergence.on_nodes(s) - source
-            s = s - self.gradient.on_nodes(self.factor.T.on_nodes(self.factor.on_nodes(defect)))
+            s = s - self.gradient.on_nodes(self.factor.adjoint_on_nodes(self.factor.on_nodes(defect)))
         return s.T.reshape(sigma.shape)
 
     def defect(self, sigma: Tensor, f: Tensor) -> Tensor:

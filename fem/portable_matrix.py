@@ -43,15 +43,19 @@ class PortableMatrix(SparseMatrix):
         return transpose
 
     def on_nodes(self, h: Tensor) -> Tensor:
-        x = h.reshape(h.shape[0], -1).to(self.val.dtype)
+        return self._bags(self.crow, self.col, self.val, self.row, h)
+
+    def adjoint_on_nodes(self, h: Tensor) -> Tensor:
+        return self._bags(self.crow_t, self.col_t, self.val_t, self.row_t, h)
+
+    def _bags(self, crow: Tensor, col: Tensor, val: Tensor, row: Tensor, h: Tensor) -> Tensor:
+        x, rows = h.reshape(h.shape[0], -1).to(val.dtype), len(crow) - 1
         if self.primitive == "embedding_bag":
             # A bag of weighted rows of x is a row of the product.
-            y = nn.functional.embedding_bag(
-                self.col, x, self.crow, mode="sum", per_sample_weights=self.val, include_last_offset=True
-            )
+            y = nn.functional.embedding_bag(col, x, crow, mode="sum", per_sample_weights=val, include_last_offset=True)
         else:
-            y = x.new_zeros(self.shape[0], x.shape[1]).index_add(0, self.row, self.val[:, None] * x[self.col.long()])
-        return y.reshape(self.shape[0], *h.shape[1:]).to(h.dtype)
+            y = x.new_zeros(rows, x.shape[1]).index_add(0, row, val[:, None] * x[col.long()])
+        return y.reshape(rows, *h.shape[1:]).to(h.dtype)
 
 
 def portable(module: nn.Module, primitive: Primitive = "embedding_bag") -> nn.Module:

@@ -1,6 +1,7 @@
 """Riesz maps: functionals to the functions that represent them in an inner product, by multigrid, so that residuals get their dual norm."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 import scipy.sparse
@@ -70,7 +71,6 @@ class RieszMap(nn.Module):
             self.register_buffer(f"_smoother_{level}", torch.from_numpy(_damped_jacobi(A)).to(dtype), persistent=False)
             A = P.T @ A @ P
         self.operators, self.prolongations = nn.ModuleList(operators), nn.ModuleList(prolongations)
-        self.restrictions = nn.ModuleList(P.T for P in prolongations)
         inverse = _dense_inverse(A, free[-1] > 0, spaces[-1].name, "+".join(matrices))
         self.register_buffer("coarsest", torch.from_numpy(inverse).to(dtype), persistent=False)
 
@@ -87,7 +87,7 @@ class RieszMap(nn.Module):
         b = r.reshape(-1, self.num_dofs).T
         z = self._cycle(0, b)
         for _ in range(self.cycles - 1):
-            z = z + self._cycle(0, b - self._product(self.operators, 0, z)) if len(self.operators) else z
+            z = z + self._cycle(0, b - self._product(0, z)) if len(self.operators) else z
         return z.T.reshape(r.shape)
 
     def norm(self, r: Tensor) -> Tensor:
@@ -101,18 +101,15 @@ class RieszMap(nn.Module):
         smoother = self.get_buffer(f"_smoother_{level}")[:, None]
         z = smoother * b
         for _ in range(self.sweeps - 1):
-            z = z + smoother * (b - self._product(self.operators, level, z))
-        residual = b - self._product(self.operators, level, z)
-        correction = self._cycle(level + 1, self._product(self.restrictions, level, residual))
-        z = z + self._product(self.prolongations, level, correction)
+            z = z + smoother * (b - self._product(level, z))
+        residual, P = b - self._product(level, z), cast(SparseMatrix, self.prolongations[level])
+        z = z + P.on_nodes(self._cycle(level + 1, P.adjoint_on_nodes(residual)))
         for _ in range(self.sweeps):
-            z = z + smoother * (b - self._product(self.operators, level, z))
+            z = z + smoother * (b - self._product(level, z))
         return z
 
-    def _product(self, matrices: nn.ModuleList, level: int, z: Tensor) -> Tensor:
-        matrix = matrices[level]
-        assert isinstance(matrix, SparseMatrix)
-        return matrix.on_nodes(z)
+    def _product(self, level: int, z: Tensor) -> Tensor:
+        return cast(SparseMatrix, self.operators[level]).on_nodes(z)
 
     def extra_repr(self) -> str:
         return f"{self.num_dofs} dofs, {len(self.operators) + 1} levels, {self.cycles} V-cycles with {self.sweeps}+{self.sweeps} sweeps"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .sparse_product import Arrays, product
+from .sparse_product import Arrays, product, transposed
 
 
 class SparseMatrix(nn.Module):
@@ -84,8 +84,24 @@ class SparseMatrix(nn.Module):
                 f"A {self.shape[0]} x {self.shape[1]} matrix got features of shape {tuple(h.shape)}; "
                 f"their first axis must have {self.shape[1]} nodes."
             )
-        y = product(self.arrays, h.reshape(h.shape[0], -1).to(self.val.dtype))
-        return y.reshape(self.shape[0], *h.shape[1:]).to(h.dtype)
+        return self._product(self.arrays, h)
+
+    def adjoint_on_nodes(self, h: Tensor) -> Tensor:
+        """``A.T.on_nodes(h)`` by this module's own arrays: a transpose kept beside its matrix would have copies of them on a GPU.
+
+        Raises:
+            InputError: the first axis has another length.
+        """
+        if h.ndim == 0 or h.shape[0] != self.shape[0]:
+            raise InputError(
+                f"The transpose of a {self.shape[0]} x {self.shape[1]} matrix got features of shape {tuple(h.shape)}; "
+                f"their first axis must have {self.shape[0]} nodes."
+            )
+        return self._product(transposed(self.arrays), h)
+
+    def _product(self, arrays: Arrays, h: Tensor) -> Tensor:
+        y = product(arrays, h.reshape(h.shape[0], -1).to(self.val.dtype))
+        return y.reshape(arrays[0].shape[0] - 1, *h.shape[1:]).to(h.dtype)
 
     def diagonal(self) -> Tensor:
         return torch.from_numpy(self.to_scipy().diagonal()).to(self.val)

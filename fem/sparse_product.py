@@ -38,7 +38,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients):
-        return (*[None] * 6, product(_transposed(ctx.saved_tensors), gradients[0]))
+        return (*[None] * 6, product(transposed(ctx.saved_tensors), gradients[0]))
 
     @staticmethod
     def jvp(ctx, *tangents):
@@ -78,7 +78,7 @@ def _setup_context(ctx, inputs, output):
 
 
 def _backward(ctx, gradient):
-    return (*[None] * 6, spmm(*_transposed(ctx.saved_tensors), gradient))
+    return (*[None] * 6, spmm(*transposed(ctx.saved_tensors), gradient))
 
 
 spmm.register_autograd(_backward, setup_context=_setup_context)
@@ -89,7 +89,7 @@ def _(info, in_dims, *args):
     return _Product.vmap(info, in_dims, *args)
 
 
-def _transposed(arrays: Arrays) -> Arrays:
+def transposed(arrays: Arrays) -> Arrays:
     return (*arrays[3:], *arrays[:3])
 
 

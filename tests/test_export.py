@@ -96,6 +96,7 @@ def test_portable_products_are_the_products(primitive):
     h = torch.randn(20, 3, 2, dtype=torch.float64)
     torch.testing.assert_close(same.on_nodes(h), matrix.on_nodes(h))
     torch.testing.assert_close(same.T.on_nodes(same.on_nodes(h)), matrix.T.on_nodes(matrix.on_nodes(h)))
+    torch.testing.assert_close(same.adjoint_on_nodes(same.on_nodes(h)), matrix.T.on_nodes(matrix.on_nodes(h)))
     torch.testing.assert_close(same(h[..., 0].T.float()), matrix(h[..., 0].T.float()))
     pair = portable(nn.ModuleList([matrix, nn.ModuleDict({"again": matrix})]), primitive)
     assert isinstance(pair[0], PortableMatrix)

@@ -35,6 +35,16 @@ def riesz(disc, **options):
     return fem.RieszMap(disc.hierarchy("V", "V1", "V2", "V3"), ("stiffness",), WHOLE, **options)
 
 
+def test_a_converted_riesz_map_holds_every_matrix_once(poisson):
+    def storages(module):
+        return len({buffer.data_ptr() for buffer in module.buffers()})
+
+    disc, _ = poisson
+    B = riesz(disc)
+    before = storages(B)
+    assert storages(B.float()) == before
+
+
 def test_dual_norm_of_the_residual_is_the_error_in_the_energy_norm(poisson):
     disc, exact = poisson
     loss = fem.ResidualLoss(disc.form("residual"), riesz(disc, cycles=20))

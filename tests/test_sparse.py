@@ -88,6 +88,16 @@ def test_forward_mode_is_the_product_with_the_tangent(A):
         torch.testing.assert_close(forward_ad.unpack_dual(A(forward_ad.make_dual(u, du))).tangent, A(du))
 
 
+def test_the_adjoint_on_nodes_is_the_product_with_the_transpose(A):
+    g = torch.randn(ROWS, 4, 3, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(A.adjoint_on_nodes(g), A.T.on_nodes(g))
+    h = torch.randn(COLUMNS, 4, 3, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((A.adjoint_on_nodes(g) * h).sum(), g)
+    torch.testing.assert_close(gradient, A.on_nodes(h))
+    with pytest.raises(InputError, match=f"first axis must have {ROWS} nodes"):
+        A.adjoint_on_nodes(torch.ones(ROWS + 1, 2))
+
+
 def test_vmap_is_the_batched_product(A):
     u = torch.randn(5, 4, COLUMNS, dtype=torch.float64)
     torch.testing.assert_close(torch.vmap(A)(u), A(u))
