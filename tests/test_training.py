@@ -237,6 +237,23 @@ def test_a_checkpoint_that_cannot_be_written_leaves_those_before_it(size: int, t
     assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
+def test_a_state_that_outgrows_the_disk_in_writing_is_a_file_that_could_not_be_written(tmp_path: Path):
+    """Beyond the file's buffer torch's archive fails, and once more when it is closed."""
+
+    class Wide(Operator):
+        def __init__(self):
+            super().__init__()
+            self.c = nn.Parameter(torch.zeros(20_000))
+
+        def forward(self, fields):
+            return {"u": fields["f"] + self.c.mean()}
+
+    run = trainer(tmp_path, make_operator=Wide)
+    with file_size_limit(100_000), pytest.raises(FileError, match=r"step-00000003 could not be written .*too large"):
+        run.run()
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

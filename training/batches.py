@@ -51,8 +51,8 @@ class Batches:
                 raise
             except (RuntimeError, OSError, StopIteration) as error:
                 raise FileError(
-                    f"The training data could not be read on ({error or type(error).__name__}). Checkpoints written so far are intact: see to "
-                    "the data in their folder, then go on with resume=true."
+                    f"The training data could not be read on ({error or type(error).__name__}). Checkpoints written so far are "
+                    "intact: see to the data in their folder, then go on with resume=true."
                 ) from error
 
     def sample(self) -> dict[str, Tensor]:

@@ -68,9 +68,9 @@ class Checkpoints:
                 torch.save(state | {"format": FORMAT}, file)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, RuntimeError) as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise unwritable(target, error if isinstance(error, OSError) else OSError(str(error))) from error
+            raise unwritable(target, _system_error(error)) from error
         self.point_to_best(progress)
         self._prune()
 
@@ -116,6 +116,14 @@ class Checkpoints:
         for path in self._all():
             if path not in kept:
                 shutil.rmtree(path)
+
+
+def _system_error(error: BaseException) -> OSError:
+    """What the system said when a file could not be written: torch's archive fails again when it is closed, and hides it behind that."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return OSError(str(error)) if cause is None else cause
 
 
 def _step(checkpoint: Path) -> int:
