@@ -145,13 +145,10 @@ def solver_row(arguments: argparse.Namespace, device: torch.device) -> dict[str,
     }
 
 
-def operator_row(
-    operator: NeuralStagger, shape: Sequence[int], frames: int, dt: float, arguments: argparse.Namespace, device: torch.device
-) -> dict[str, Any]:
-    """What rollouts over some frames cost: of one coarse solver, and of all subtasks."""
-    decomposition = operator.decomposition
-    s_t, interval = decomposition.time, frames * dt
-    steps = frames // s_t
+def one_coarse_solver(
+    operator: NeuralStagger, shape: Sequence[int], steps: int, arguments: argparse.Namespace, device: torch.device
+) -> Callable[[int], Callable[[], Any]]:
+    """What prepares a rollout of one sub-grid of one time sequence, for a batch."""
     solver: nn.Module = operator.coarse_solver().eval()
     layout = torch.channels_last if len(shape) == 2 else torch.contiguous_format
     for parameter in solver.parameters():
@@ -159,7 +156,7 @@ def operator_row(
             parameter.data = parameter.data.to(memory_format=layout)
     if arguments.compile:
         solver.advance = torch.compile(solver.advance, mode=None if arguments.compile == "default" else arguments.compile)
-    coarse = decomposition.coarse_shape(shape)
+    coarse = operator.decomposition.coarse_shape(shape)
     state, inputs = operator.frames.state, operator.frames.inputs
 
     def one(batch: int) -> Callable[[], Any]:
@@ -168,6 +165,19 @@ def operator_row(
         moves = torch.ones(*coarse, device=device) if operator.frames.held else None
         run = captured(lambda v: solver.rollout(v, steps, given, moves), u)
         return lambda: run(u)
+
+    return one
+
+
+def operator_row(
+    operator: NeuralStagger, shape: Sequence[int], frames: int, dt: float, arguments: argparse.Namespace, device: torch.device
+) -> dict[str, Any]:
+    """What rollouts over some frames cost: of one coarse solver, where there is one, and of all subtasks."""
+    decomposition = operator.decomposition
+    s_t, interval = decomposition.time, frames * dt
+    steps = frames // s_t
+    one = None if operator.exchange else one_coarse_solver(operator, shape, steps, arguments, device)
+    state, inputs = operator.frames.state, operator.frames.inputs
 
     def all_of_them(batch: int) -> Callable[[], Any]:
         (name, channels), *further = state.items()
@@ -179,11 +189,11 @@ def operator_row(
 
     return {
         "factors": ", ".join(map(str, (*decomposition.space, s_t))),
-        "one coarse [ms/s]": milliseconds(one(1), arguments) / interval,
+        "one coarse [ms/s]": one and milliseconds(one(1), arguments) / interval,
         "speed-up": None,
         "ideal": float(decomposition.num_subtasks),
         "all, batched [ms/s]": milliseconds(all_of_them(1), arguments) / interval,
-        "coarse [s/s]": best_throughput(one, arguments.batches, interval, arguments),
+        "coarse [s/s]": one and best_throughput(one, arguments.batches, interval, arguments),
         "all [s/s]": best_throughput(all_of_them, arguments.batches, interval, arguments),
         "peak [MB]": peak_megabytes(all_of_them(1)),
         "weights [MB]": sum(p.nbytes for p in operator.parameters()) / 1e6,

@@ -5,6 +5,8 @@ from .courant import Courant
 from .decomposition import Decomposition
 from .dilated_resnet import DilatedResNet
 from .ensemble import Ensemble
+from .exchange import Exchange
+from .features import WithFeatures
 from .lamb_vector import WithLambVector
 from .networks import SubtaskNetworks
 from .neuralstagger import NeuralStagger
@@ -20,11 +22,13 @@ __all__ = [
     "Decomposition",
     "DilatedResNet",
     "Ensemble",
+    "Exchange",
     "NeuralStagger",
     "OperatorNetwork",
     "SolenoidalVelocity",
     "SubtaskNetworks",
     "WithDerivatives",
+    "WithFeatures",
     "WithLambVector",
     "WithTransport",
     "error_against_cost",

@@ -39,6 +39,10 @@ class Frames:
             )
         return u
 
+    def points(self, fields: Fields) -> tuple[int, ...]:
+        """Those of the state along each axis, without padding."""
+        return tuple(fields[next(iter(self.state))].shape[-self.decomposition.dim :])
+
     def split_state(self, fields: Fields, dtype: torch.dtype) -> Tensor:
         """One block of frames as ``(subtasks, batch, channel, X, Y[, Z])``."""
         dim, s_t = self.decomposition.dim, self.decomposition.time

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from .features import WithFeatures
 
 
-class WithLambVector(nn.Module):
+class WithLambVector(WithFeatures):
     """A network on a periodic cube that is given, as more channels, the velocity of a vector potential A and what the flow does to it.
 
     ``(batch, in_channels, x, y, z) -> (batch, out_channels, x, y, z)``; the first three channels are A. u = ∇×A, ω = ∇×u, and without
@@ -28,21 +29,15 @@ class WithLambVector(nn.Module):
     """
 
     def __init__(self, network: Callable[..., nn.Module], in_channels: int, out_channels: int, orders: int = 1):
-        super().__init__()
         if in_channels < 3 or orders < 1:
             raise InputError(
                 f"Expected the three components of a potential and an order of 1 or more; got {in_channels} and {orders}."
             )
-        self.in_channels, self.out_channels, self.orders = in_channels, out_channels, orders
-        self.network = network(in_channels=in_channels + 3 + 3 * orders, out_channels=out_channels)
+        super().__init__(network, in_channels, out_channels, dim=3, described_by=3, features=3 + 3 * orders)
+        self.orders = orders
 
-    def forward(self, u: Tensor) -> Tensor:
-        if u.dim() != 5:
-            raise InputError(f"A vector potential has shape (batch, channel, x, y, z), not {tuple(u.shape)}.")
-        return self.network(torch.cat([u, self.features(u[:, :3])], 1))
-
-    def features(self, a: Tensor) -> Tensor:
-        """u, ∂A/∂t and its further orders, ``(batch, 3 + 3 orders, x, y, z)``, of potentials ``(batch, 3, x, y, z)``."""
+    def features(self, a: Tensor, /) -> Tensor:
+        """Velocity, ∂A/∂t and its further orders, ``(batch, 3 + 3 orders, x, y, z)``, of potentials A ``(batch, 3, x, y, z)``."""
         shape, axes = a.shape[-3:], (-3, -2, -1)
         k = _wave_numbers(shape, a)
         squares = k.square().sum(0)

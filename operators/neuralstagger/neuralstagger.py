@@ -11,6 +11,7 @@ from ..operator import Operator
 from .coarse import CoarseSolver
 from .courant import Courant
 from .decomposition import Decomposition
+from .exchange import Ends, Exchange
 from .frames import Frames
 from .networks import Execution, SubtaskNetworks, Weights
 
@@ -22,6 +23,9 @@ class NeuralStagger(Operator):
     rollout of any of them needs no other, and all can run in parallel. In units of the state's scale, u' = u + g N(u, inputs), where g
     is the scale of what changes within s_t frames, so that untrained networks start near persistence. u' is cut off at ``limit``
     scales: a rollout stays bounded whatever the networks do.
+
+    What a sub-grid is too coarse to show, its networks cannot know. With ``exchange`` the sub-grids of a time sequence tell each other
+    before each step: all can still run in parallel, but none without the others.
 
     The first block is the reference solver's: ``equation.solve(w, dt, s_t - 1, dt=dt)`` for a :class:`VorticityEquation`.
 
@@ -36,6 +40,9 @@ class NeuralStagger(Operator):
         held: for a field of the state, the input that says where it moves: 1 there, 0 where it stays as it is, exactly (a stream function
             on walls). It is not shown to the networks unless it is in ``inputs``, too.
         weights, embedding, execution: see :class:`SubtaskNetworks`.
+        exchange: for a :class:`WithFeatures` network: take its features of the re-assembled field of each time sequence, which is
+            ``"periodic"`` or goes on as ``"replicate"`` says, together with the differences to the nearest points of the full grid; see
+            :class:`Exchange`. By default each sub-grid is on its own.
         limit: bound of the state in units of its scale; good values: 10 to 20.
         courant: the CFL condition to be met, if given.
         derived: a module from the fields of the state to further fields, such as their velocity, which are returned with them.
@@ -59,6 +66,7 @@ class NeuralStagger(Operator):
         weights: Weights = "subtask",
         embedding: int = 4,
         execution: Execution = "batched",
+        exchange: Ends | None = None,
         limit: float = 10.0,
         courant: Courant | None = None,
         derived: nn.Module | None = None,
@@ -75,8 +83,14 @@ class NeuralStagger(Operator):
         self.spans_processes = execution == "processes"
         self.frames = Frames(decomposition, dict(state), dict(inputs or {}), dict(held or {}))
         channels, further = sum(state.values()), sum((inputs or {}).values())
+        seen = channels + further
+        self.exchange = None
+        if exchange is not None:
+            self.exchange = Exchange(network(in_channels=seen, out_channels=channels), exchange)
+            network = self.exchange.inner(network)
+            seen += self.exchange.channels
         self.networks = SubtaskNetworks(
-            network, decomposition, channels + further, channels, weights=weights, embedding=embedding, execution=execution
+            network, decomposition, seen, channels, weights=weights, embedding=embedding, execution=execution
         )
         ones = (1,) * decomposition.dim
         self.register_buffer("state_scale", torch.ones(channels, *ones))
@@ -117,7 +131,7 @@ class NeuralStagger(Operator):
         """
         u = self._started(fields)
         conditions, moves = self._conditions(fields, 1)
-        u = self._advance(u, conditions[0], moves[0])
+        u = self._advance(u, conditions[0], moves[0], self.frames.points(fields))
         return self._finished(u[:, :, None], fields)
 
     def rollout(self, fields: Fields, steps: int) -> dict[str, Tensor]:
@@ -132,8 +146,8 @@ class NeuralStagger(Operator):
     ) -> dict[str, Tensor]:
         """Rollouts of some coarse solvers alone, ``(sub-grids, sequences, batch, steps + 1, channel, X, Y[, Z])``, on their own grids.
 
-        The work is that of as many subtasks as are asked for. Sub-grid (p, q) has the points s_x i + p, s_y j + q, and frame n of
-        sequence k is frame s_t n + k.
+        The work is that of as many subtasks as are asked for; with ``exchange`` all sub-grids have to be. Sub-grid (p, q) has the points
+        s_x i + p, s_y j + q, and frame n of sequence k is frame s_t n + k.
         """
         s_t = self.decomposition.time
         if not sub_grids or not sequences or steps < 1:
@@ -142,6 +156,8 @@ class NeuralStagger(Operator):
             raise InputError(
                 f"{self.decomposition} has no sub-grids {list(sub_grids)} with the time sequences {list(sequences)}."
             )
+        if self.exchange is not None and list(sub_grids) != list(range(self.decomposition.num_sub_grids)):
+            raise InputError(f"With exchange, sub-grids need each other; {list(sub_grids)} are not all of them, in order.")
         subtasks = torch.tensor([s * s_t + k for s in sub_grids for k in sequences])
         u = self._rolled_out(fields, steps, subtasks.to(self.state_scale.device)) * self.state_scale
         u = u.unflatten(0, (len(sub_grids), len(sequences)))
@@ -149,7 +165,13 @@ class NeuralStagger(Operator):
         return dict(zip(self.frames.state, u.split(list(channels), -self.decomposition.dim - 1), strict=True))
 
     def coarse_solver(self, sub_grid: int = 0, sequence: int = 0) -> CoarseSolver:
-        """One subtask as a module of its own, without the cost of looking after the others; a copy with the present weights."""
+        """One subtask as a module of its own, without the cost of looking after the others; a copy with the present weights.
+
+        Raises:
+            InputError: with ``exchange``, no subtask can do without the others.
+        """
+        if self.exchange is not None:
+            raise InputError("With exchange, a sub-grid needs the others at every step; there is no coarse solver by itself.")
         network, code = self.networks.single(sub_grid * self.decomposition.time + sequence)
         return CoarseSolver(network, self.state_scale, self.gain, self.input_scale, self.limit, code)
 
@@ -162,9 +184,9 @@ class NeuralStagger(Operator):
         if subtasks is not None:
             u = u[subtasks]
             conditions, moves = ([None if c is None else c[subtasks] for c in parts] for parts in (conditions, moves))
-        blocks = [u]
+        blocks, points = [u], self.frames.points(fields)
         for step in range(steps):
-            u = self._advance(u, conditions[step % len(conditions)], moves[step % len(moves)], subtasks)
+            u = self._advance(u, conditions[step % len(conditions)], moves[step % len(moves)], points, subtasks)
             blocks.append(u)
         return torch.stack(blocks, 2)
 
@@ -177,12 +199,25 @@ class NeuralStagger(Operator):
         moves = self.frames.split_moves(fields, steps)
         return [None if c is None else c / self.input_scale for c in inputs], moves
 
-    def _advance(self, u: Tensor, conditions: Tensor | None, moves: Tensor | None, subtasks: Tensor | None = None) -> Tensor:
-        x = u if conditions is None else torch.cat([u, conditions.expand(*u.shape[:2], *conditions.shape[2:])], 2)
+    def _advance(
+        self, u: Tensor, conditions: Tensor | None, moves: Tensor | None, points: tuple[int, ...], subtasks: Tensor | None = None
+    ) -> Tensor:
+        parts = [u] if conditions is None else [u, conditions.expand(*u.shape[:2], *conditions.shape[2:])]
+        if self.exchange is not None:
+            parts.append(self._exchanged(self.exchange, u, points))
+        x = torch.cat(parts, 2)
         change = self.networks(x, subtasks) * self.gain
         if moves is not None:
             change = change * moves
         return (u + change).clamp(-self.limit, self.limit)
+
+    def _exchanged(self, exchange: Exchange, u: Tensor, points: tuple[int, ...]) -> Tensor:
+        """What parts hear of the frames that they make together, which have so many points."""
+        sequences = u[:, :, : exchange.described_by].unflatten(0, (self.decomposition.num_sub_grids, -1))
+        whole = self.decomposition.merge(sequences, points)
+        heard = exchange(whole.flatten(0, 1)).unflatten(0, whole.shape[:2])
+        padded = [n * s for n, s in zip(u.shape[3:], self.decomposition.space, strict=True)]
+        return self.decomposition.split(self.decomposition.padded(heard, padded)).flatten(0, 1)
 
     def _finished(self, parts: Tensor, fields: Fields, keep_time: bool = False) -> dict[str, Tensor]:
         """Full fields of ``(subtasks, batch, blocks, channel, X, Y[, Z])``, in physical units."""

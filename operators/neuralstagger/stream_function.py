@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from .features import WithFeatures
 
 
-class WithDerivatives(nn.Module):
+class WithDerivatives(WithFeatures):
     """A network that is given, as four more channels, the velocity of the first channel ψ, its vorticity, and the transport of that.
 
     ``(batch, in_channels, x, y) -> (batch, out_channels, x, y)``; u = (∂_y ψ, −∂_x ψ), ω = −Δψ and u·∇ω, by central differences on the
@@ -35,19 +36,12 @@ class WithDerivatives(nn.Module):
         points: float | None = None,
         scales: tuple[float, float, float] = (1.0, 10.0, 50.0),
     ):
-        super().__init__()
         if min(1.0 if points is None else points, *scales) <= 0 or len(scales) != 3:
             raise InputError(f"Expected a positive number of points and three positive scales; got {points} and {scales}.")
-        self.in_channels, self.out_channels, self.points = in_channels, out_channels, points
-        self.scales = tuple(scales)
-        self.network = network(in_channels=in_channels + 4, out_channels=out_channels)
+        super().__init__(network, in_channels, out_channels, dim=2, described_by=1, features=4)
+        self.points, self.scales = points, tuple(scales)
 
-    def forward(self, u: Tensor) -> Tensor:
-        if u.dim() != 4:
-            raise InputError(f"A stream function has shape (batch, channel, x, y), not {tuple(u.shape)}.")
-        return self.network(torch.cat([u, self.features(u[:, :1])], 1))
-
-    def features(self, psi: Tensor) -> Tensor:
+    def features(self, psi: Tensor, /) -> Tensor:
         """Velocity, vorticity and transport, ``(batch, 4, x, y)``, of stream functions ``(batch, 1, x, y)``."""
         n = psi.shape[-1] if self.points is None else self.points
         velocity = torch.cat([_slope(psi, -1, n), -_slope(psi, -2, n)], 1)

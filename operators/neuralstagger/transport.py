@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from .features import WithFeatures
 
 
-class WithTransport(nn.Module):
+class WithTransport(WithFeatures):
     """A network on a periodic rectangle that is given, as more channels, the velocity of the first channel ω and the transport u·∇ω.
 
     ``(batch, in_channels, x, y) -> (batch, out_channels, x, y)``; u = (∂_y ψ, −∂_x ψ), −Δψ = ω, by Fourier series. The velocity depends on
@@ -30,18 +31,12 @@ class WithTransport(nn.Module):
     def __init__(
         self, network: Callable[..., nn.Module], in_channels: int, out_channels: int, aspect: float = 1.0, orders: int = 1
     ):
-        super().__init__()
         if aspect <= 0 or orders < 1:
             raise InputError(f"The aspect ratio must be positive, and an order 1 or more; got {aspect} and {orders}.")
-        self.in_channels, self.out_channels, self.aspect, self.orders = in_channels, out_channels, aspect, orders
-        self.network = network(in_channels=in_channels + 2 + orders, out_channels=out_channels)
+        super().__init__(network, in_channels, out_channels, dim=2, described_by=1, features=2 + orders)
+        self.aspect, self.orders = aspect, orders
 
-    def forward(self, u: Tensor) -> Tensor:
-        if u.dim() != 4:
-            raise InputError(f"A vorticity that is carried has shape (batch, channel, x, y), not {tuple(u.shape)}.")
-        return self.network(torch.cat([u, self.features(u[:, :1])], 1))
-
-    def features(self, w: Tensor) -> Tensor:
+    def features(self, w: Tensor, /) -> Tensor:
         """Velocity, transport and its further orders, ``(batch, 2 + orders, x, y)``, of vorticities ``(batch, 1, x, y)``."""
         nx, ny = w.shape[-2:]
         kx = torch.fft.fftfreq(nx, 1 / nx, dtype=w.dtype, device=w.device)[:, None]
