@@ -9,7 +9,7 @@ Runs are those of a sweep over the factors, on the same data:
 and likewise of ``neuralstagger_cavity``, ``neuralstagger_channel``, ``neuralstagger_moving_disc`` and ``neuralstagger_taylor_green``.
 Errors are relative, in L2, at the last frame, which is the same for all: the mean over the test samples. The solver's levels start from
 the same frame, interpolated to fewer points, and take the time steps given, whatever the frames are. ``solver`` is the time of the
-cheapest level whose velocity is at least as right.
+cheapest level whose velocity is at least as right. Runs with ``operator.exchange`` have no coarse solver by itself.
 """
 
 import argparse
@@ -153,15 +153,24 @@ def main() -> None:
 def draw(stem: Path, rows: list[dict[str, Any]], solvers: list[dict[str, Any]], u: Tensor, case: Case) -> None:
     """Error against the time of one coarse solver, and the first test sample after T by the last of the runs."""
     T = 1e-3 * case.simulated
-    points = [(row["factors"], T * row["one coarse [ms/s]"], row["velocity"], 0.0) for row in rows]
+    points = [(row["factors"], T * row["one coarse [ms/s]"], row["velocity"], 0.0) for row in rows if row["one coarse [ms/s]"]]
     best = [a for a in solvers if not any(b is not a and is_better(b, a) for b in solvers)]
-    levels = [(level["factors"].split(",")[0].split()[1], T * level["all [ms/s]"], level["velocity"], 0.0) for level in best]
+    levels = [
+        (name, T * level["all [ms/s]"], level["velocity"], 0.0) for name, level in zip(level_names(best), best, strict=True)
+    ]
     plot_tradeoff(points, levels, stem.with_name(f"{stem.name}_factors.png"), error="velocity_error")
     if case.grid.dim == 2:
         name, truth, prediction = case.name, case.fields[case.name][0, -1], u[0, -1]
         start = case.fields[name][0, 0]
         panels = {"start": start, f"reference {name}": truth, f"prediction {name}": prediction, "error": prediction - truth}
         plot_comparison(case.grid, panels, stem.with_suffix(".png"))
+
+
+def level_names(levels: list[dict[str, Any]]) -> list[str]:
+    """Points of each level, and its time step where others have as many points."""
+    split = [level["factors"].removeprefix("solver ").split(", dt ") for level in levels]
+    points = [name for name, _ in split]
+    return [name if points.count(name) == 1 else f"{name}, Δt {dt}" for name, dt in split]
 
 
 def is_better(a: dict[str, Any], b: dict[str, Any]) -> bool:

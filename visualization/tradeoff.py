@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from .curves import quantity
 from .figure import INK, number_decades, save
+from .labels import label_points
 from .mesh import TAG_COLOURS
 
 #: Name, seconds per sample, error, and deviation of the error.
@@ -44,14 +45,9 @@ def plot_tradeoff(
         if deviation:
             low = min(deviation, 0.9 * value)  # a bar to zero has no end on a logarithmic axis
             ax.errorbar(seconds, value, yerr=[[low], [deviation]], fmt="none", ecolor=colour, capsize=3)
-    if shown[1]:
-        ordered = sorted(shown[1], key=lambda point: point[2])
-        ax.plot(
-            *zip(*((s, e) for _, s, e, _ in ordered), strict=True), "-o", color=INK, linewidth=1, markersize=4, label="solver"
-        )
-        for name, seconds, value, _ in ordered:
-            background = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-            ax.annotate(name, (seconds, value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK, bbox=background)
+    levels = [(name, seconds, value) for name, seconds, value, _ in sorted(shown[1], key=lambda point: point[2])]
+    if levels:
+        ax.plot(*zip(*((s, e) for _, s, e in levels), strict=True), "-o", color=INK, linewidth=1, markersize=4, label="solver")
     if reference:
         ax.axvline(reference, color=INK, linewidth=1, linestyle=":", label="solver of the data")
     ax.set(xscale="log", yscale="log", xlabel="seconds per sample", ylabel=quantity(error))
@@ -61,4 +57,5 @@ def plot_tradeoff(
     number_decades(ax, "x")
     number_decades(ax, "y")
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    label_points(ax, levels, [(seconds, value) for _, seconds, value, _ in shown[0]])
     save(figure, path)
