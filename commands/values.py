@@ -1,4 +1,4 @@
-"""Values on the command line of another kind than the configuration has: a word where a number belongs."""
+"""Values on the command line that do not fit the configuration: a word where a number belongs, or a list that is too short."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,9 +20,10 @@ _CHECKED_ELSEWHERE = (
 
 
 def given_leaves(config: DictConfig, overrides: Iterable[str]) -> dict[str, str]:
-    """The overrides that set a value, by their keys; the others choose a group's option, add or delete."""
+    """The overrides that set a value, by their keys; the others choose a group's option, an experiment, add or delete."""
     keys = {override.split("=", 1)[0]: override for override in overrides if "=" in override}
-    return {key: text for key, text in keys.items() if key.replace(".", "_").isidentifier() and not _is_mapping(config, key)}
+    known = {key: text for key, text in keys.items() if key.replace(".", "_").isidentifier()}
+    return {key: text for key, text in known.items() if not isinstance(_select(config, key), Mapping | None)}
 
 
 def misfit(before: DictConfig, after: DictConfig, keys: Iterable[str]) -> str | None:
@@ -34,7 +35,18 @@ def misfit(before: DictConfig, after: DictConfig, keys: Iterable[str]) -> str | 
         # Names may look like numbers.
         if _kind(expected) not in (_kind(came), "a word"):
             return f"{key} is {_kind(expected)}, such as {expected!r}, not {came!r}"
+        if _kind(expected) == "a list" and len(came) != len(expected) and _entries_used(after, key):
+            return f"{key} has {len(expected)} values, such as {_plain(expected)}, not {len(came)}: {_plain(came)}"
     return None
+
+
+def _entries_used(config: DictConfig, key: str) -> bool:
+    """Whether other values are taken from single entries of a list."""
+    return f"${{{key}[" in OmegaConf.to_yaml(config, resolve=False)
+
+
+def _plain(values: Sequence[Any]) -> str:
+    return f"[{','.join(map(str, values))}]"
 
 
 def _select(config: DictConfig, key: str) -> Any:
@@ -43,10 +55,6 @@ def _select(config: DictConfig, key: str) -> Any:
     except OmegaConfBaseException:  # an interpolation that is not complete yet
         return None
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _is_mapping(config: DictConfig, key: str) -> bool:
-    return isinstance(_select(config, key), Mapping)
 
 
 def _kind(value: Any) -> str:
