@@ -21,7 +21,7 @@ from thalweg.operators import build_operator
 from thalweg.operators.neuralstagger import Ensemble
 from thalweg.solvers.grid import PeriodicField, VorticityEquation
 from thalweg.solvers.grid.potentials import velocity_of
-from thalweg.training import Checkpoints, PotentialVelocityError, SpreadCalibration, VelocityError
+from thalweg.training import Checkpoints, PotentialDivergence, PotentialVelocityError, SpreadCalibration, VelocityError
 
 SMALL = [
     "experiment=neuralstagger_vorticity",
@@ -176,6 +176,8 @@ def test_the_error_of_a_potential_s_velocity_knows_no_gauge(grid: Grid):
         gradient = torch.cat([(phi.roll(-1, axis - 3) - phi) / h for axis, h in enumerate(grid.spacings)], 2)
         assert metric({"a": a + gradient}, {"a": a}) < 1e-13
         torch.testing.assert_close(metric({"a": 1.25 * a}, {"a": a}), torch.tensor(0.25, dtype=torch.float64))
+    assert PotentialDivergence(grid, "a")({"a": a}, {"a": b}) < 1e-14
+    assert PotentialDivergence(grid, "a")({"a": a.float()}, {"a": b.float()}) < 1e-6
     with pytest.raises(InputError, match=r"expected \(batch, time"):
         metric({"a": a[:, 0]}, {"a": b[:, 0]})
     with pytest.raises(InputError, match="periodic box"):

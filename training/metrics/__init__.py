@@ -8,7 +8,7 @@ from .norms import BoundaryError, BoundaryErrors, MaximumError, RelativeNorm
 from .spectra import SpectralError
 from .trajectories import DecorrelationTime, ErrorOverTime
 from .variance import VRMSE
-from .velocity import PotentialVelocityError, VelocityError
+from .velocity import PotentialDivergence, PotentialVelocityError, VelocityError
 from .weak_divergence import WeakDivergence
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MassDefect",
     "MaximumError",
     "Metric",
+    "PotentialDivergence",
     "PotentialVelocityError",
     "RelativeNorm",
     "SpectralError",
