@@ -182,7 +182,7 @@ class Sweep:
             K, D = self.stencil, self.inverse_diagonal(l)
             return K(l, name, D * r) if transposed else D * K(l, name, r)
         B = self.levels[l].smoother(name)
-        return (B.T if transposed else B).on_nodes(r)
+        return B.adjoint_on_nodes(r) if transposed else B.on_nodes(r)
 
     def stencil(self, l: int, name: str, u: Tensor) -> Tensor:
         if name == "coefficient":

@@ -104,10 +104,8 @@ class Levels(nn.Module):
             for P, f, c in zip(prolongations, free, free[1:], strict=False)
         ]
         self.prolongations = nn.ModuleList(SparseMatrix(P, dtype) for P in masked)
-        if architecture.transfers == "adjoint":
-            self.restrictions = nn.ModuleList(cast(SparseMatrix, P).T for P in self.prolongations)
-        else:
-            self.restrictions = nn.ModuleList(SparseMatrix(injection(P), dtype) for P in masked)
+        injections = [] if architecture.transfers == "adjoint" else map(injection, masked)
+        self.injections = nn.ModuleList(SparseMatrix(R, dtype) for R in injections)
         self._coarsest(elements[-1], free[-1], architecture, dtype)
         self.bias = SparseMatrix(box_interpolation(elements[0].points, box, periodic, architecture.bias_cells), dtype)
         self.coefficient = None
@@ -166,7 +164,9 @@ class Levels(nn.Module):
 
     def restrict(self, l: int, r: Tensor) -> Tensor:
         """Functionals of level ``l`` on level ``l + 1``."""
-        return cast(SparseMatrix, self.restrictions[l]).on_nodes(r)
+        if self.injections:
+            return cast(SparseMatrix, self.injections[l]).on_nodes(r)
+        return cast(SparseMatrix, self.prolongations[l]).adjoint_on_nodes(r)
 
 
 def order(name: str) -> int:
