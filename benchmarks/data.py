@@ -33,6 +33,7 @@ def generation(name: str, samples: int, device: str) -> dict[str, Any]:
         config = compose("generate", overrides=["name=any", f"problem={name}"])
     problem = build(OmegaConf.to_container(config.problem, resolve=True)).to(device)
     problem.solve(problem.random_inputs(0, range(1)))
+    report.synchronise()
     start = time.perf_counter()
     inputs = problem.random_inputs(1, range(samples))
     solved = {key: values.cpu() for key, values in problem.solve(inputs).items()}

@@ -44,12 +44,12 @@ def milliseconds(call: Callable[[], Any], seconds: float = 1.0, clock: Callable[
     this process' own time, which is that on a quiet machine as long as there is one thread.
     """
     call()
-    _synchronise()
+    synchronise()
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         start = clock()
         call()
-        _synchronise()
+        synchronise()
         best = min(best, clock() - start)
     return 1e3 * best
 
@@ -78,6 +78,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _synchronise() -> None:
+def synchronise() -> None:
+    """Wait for what the GPU was given to do."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

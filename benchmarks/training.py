@@ -58,17 +58,12 @@ class Timed(Trainer):
             self.ends = []
 
             def end(step: int) -> None:
-                synchronise()
+                report.synchronise()
                 self.ends.append(time.perf_counter())
 
             yield end
 
         return note()
-
-
-def synchronise() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def cost(arguments: argparse.Namespace, streamed: bool) -> dict[str, Any]:
@@ -114,7 +109,7 @@ def bare_step(operator: Any, train: data.Dataset, loss: Any, batch: int) -> floa
         optimizer.zero_grad(set_to_none=True)
         loss(operator(fields), fields).backward()
         optimizer.step()
-        synchronise()
+        report.synchronise()
         times.append(time.perf_counter() - start)
     return 1e3 * torch.tensor(times, dtype=torch.float64).median().item()
 

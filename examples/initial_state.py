@@ -49,8 +49,8 @@ def main(samples: int = 320, epochs: int = 24, frames: int = 16, truths: int = 4
     """Return mean relative L2 errors of u(0) and of the last frame, and the lowest rate of the Taylor test."""
     problem = solvers.Burgers(mesh=16, degree=1, refinements=3, viscosity=VISCOSITY, final_time=frames / 40, frames=frames)
     data.generate(problem, f"{folder}/data", samples)
-    quarter = samples // 8
-    tested, valid, known = range(truths), range(truths, quarter), range(quarter, samples)
+    eighth = samples // 8
+    tested, valid, known = range(truths), range(truths, eighth), range(eighth, samples)
     test, valid, known = (data.FieldDataset(f"{folder}/data", split) for split in (tested, valid, known))
     V, times = test.discretization["V"], test.times
     spon = train(known, valid, epochs, folder)
