@@ -42,7 +42,8 @@ class MgNO(Operator):
             Features get the derivatives of the points in their place: these do not change where the domain is moved.
         velocity: of the stencil "transport", in the coordinates of the grid, for architectures that have it: a
             :class:`~thalweg.operators.mgno.Velocity` such as ``VorticityVelocity("w")``.
-        increment: the network gives the change of the inputs.
+        increment: the network gives the change of the inputs that outputs have the names of; of their last channels where they have more,
+            as histories do, whose last frame comes last.
         domain: lengths of the box where the grid ends before its boundary, by up to one spacing, as data do that keep every n-th point;
             inputs are continued by their last values.
 
@@ -109,8 +110,8 @@ class MgNO(Operator):
             raise InputError(
                 f"The boundary values {boundary_values!r} must be an input of {out_channels} channels, not of {inputs}."
             )
-        if increment and in_channels != out_channels:
-            raise InputError(f"The inputs {inputs} cannot be incremented to the outputs {outputs}: their channels differ.")
+        if increment:
+            self.fields.require_increments()
         features = in_channels + (grid.dim**2 - grid.dim) * self.architecture.mapped
         self.network = Network(features, out_channels, self.architecture, grid.dim, sum(grid.periodic))
         self.input_scale = Standardization(features, "channel", grid.shape)
@@ -145,7 +146,7 @@ class MgNO(Operator):
         u = self.network(features, levels, a, b, x, self._velocity(fields)).permute(1, 2, 0) * self.output_scale
         u = u.unflatten(2, shape)[tuple(slice(n) for n in (*u.shape[:2], *u0.shape[2:]))]
         if self.increment:
-            u = u0 + u
+            u = self.fields.incremented(fields) + u
         return self.fields.split(self._on_boundary(u, fields) if self.dirichlet else u)
 
     def _extended(self, u: Tensor) -> Tensor:
@@ -209,19 +210,15 @@ class MgNO(Operator):
                     f"The coefficient {self.coefficient!r} is not positive somewhere: −∇·(a∇u) = f is no elliptic equation."
                 )
             self.coefficient_scale.copy_(a.double().mean())
-        given = self._frames(inputs)
+        given = self.fields.named(inputs)
         self.input_scale.fit(self._features(given))
         if self.coordinates is not None:
             self._scale_derivatives(self.coordinates)
         if self.velocity is not None:
             self.velocity_scale.copy_(self.velocity(given, self.grid).double().square().mean().sqrt())
-        change = outputs - inputs if self.increment else outputs
+        change = outputs - self.fields.incremented(given) if self.increment else outputs
         scale = change.double().square().mean((0, *range(2, change.ndim))).sqrt()
         self.output_scale.copy_(torch.where(scale > 0, scale, 1)[:, None])
-
-    def _frames(self, inputs: Tensor) -> dict[str, Tensor]:
-        """The inputs, which are joined as channels, by their names."""
-        return dict(zip(self.fields.inputs, inputs.split(list(self.fields.inputs.values()), dim=1), strict=True))
 
     def _scale_derivatives(self, coordinates: str) -> None:
         """One deviation for all derivatives of the coordinates: some may vary by rounding only."""

@@ -137,7 +137,7 @@ class PublishedMgNO(Operator):
         normalize: a LayerNorm after each correction of each "cycle", or one after each "layer", or None.
         growing: see :class:`PublishedCycle`.
         head: from the last layer to the output, a bias-free 1x1 "convolution" or another V-"cycle".
-        increment: the network gives the change of the input.
+        increment: the network gives the change of the inputs, as in :class:`MgNO`.
         standardize: of inputs and outputs over the training set, with one mean and deviation for each "channel", or for each channel
             and "point".
         standardize_inputs: whether inputs are, too.
@@ -168,10 +168,10 @@ class PublishedMgNO(Operator):
         super().__init__()
         if grid.dim != 2:
             raise InputError(f"The published MgNO is for grids of two axes, not {grid.dim}. MgNO is for one to three.")
-        if increment and sum(inputs.values()) != sum(outputs.values()):
-            raise InputError(f"The inputs {inputs} cannot be incremented to the outputs {outputs}: their channels differ.")
         self.grid, self.increment = grid, increment
         self.fields = ChannelFields(inputs, outputs)
+        if increment:
+            self.fields.require_increments()
         self.input_scale = Standardization(self.fields.in_channels, standardize if standardize_inputs else None, grid.shape)
         self.output_scale = Standardization(self.fields.out_channels, standardize, grid.shape)
         widths = [self.fields.in_channels, *[channels] * layers]
@@ -198,13 +198,13 @@ class PublishedMgNO(Operator):
             Wu = cycle(u)
             u = nn.functional.gelu(norm(Wu if self.skips is None else self.skips[i](u).add_(Wu)))
         u = self.output_scale.inverse(self.head(u))
-        return self.fields.split(u0 + u if self.increment else u)
+        return self.fields.split(self.fields.incremented(fields) + u if self.increment else u)
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
         inputs, outputs = self.fields.pairs(fields, self.grid.dim)
         self.input_scale.fit(inputs)
-        self.output_scale.fit(outputs - inputs if self.increment else outputs)
+        self.output_scale.fit(outputs - self.fields.incremented(self.fields.named(inputs)) if self.increment else outputs)
 
 
 def coarser_shapes(shape: tuple[int, int], levels: int, margin: int) -> list[tuple[int, int]]:

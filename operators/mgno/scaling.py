@@ -68,6 +68,26 @@ class ChannelFields:
         inputs = {name: at(name, history - frames, frames) for name, frames in given.items()}
         return self.join(inputs), self.join_outputs({name: at(name, history) for name in self.outputs if name in fields})
 
+    def named(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Joined inputs by their names."""
+        return dict(zip(self.inputs, inputs.split(list(self.inputs.values()), dim=1), strict=True))
+
+    def require_increments(self) -> None:
+        """Refuse outputs that are no inputs.
+
+        Raises:
+            InputError: there is no input of an output's name with at least its channels.
+        """
+        if any(self.inputs.get(name, 0) < channels for name, channels in self.outputs.items()):
+            raise InputError(
+                f"The inputs {self.inputs} cannot be incremented to the outputs {self.outputs}: some are missing there."
+            )
+
+    def incremented(self, fields: Fields) -> Tensor:
+        """What outputs are changes of, ``(batch, out_channels, ...)``: the last channels of the inputs of their names, as the last frame
+        of a history is."""
+        return torch.cat([fields[name][:, -channels:] for name, channels in self.outputs.items()], dim=1)
+
     def split(self, u: Tensor) -> dict[str, Tensor]:
         """Channels as the named outputs."""
         return dict(zip(self.outputs, u.split(list(self.outputs.values()), dim=1), strict=True))
