@@ -27,7 +27,7 @@ from thalweg.training import TruncatedH1
     ],
 )
 def test_published_cases_have_the_published_numbers_of_weights(case: str, shape: tuple[int, int], channels: int, weights: int):
-    operator = PublishedMgNO(Grid(shape), {"a": channels}, {"u": 1}, **getattr(published_cases, case))
+    operator = PublishedMgNO(Grid(shape), {"u": channels}, {"u": 1}, **getattr(published_cases, case))
     assert sum(parameter.numel() for parameter in operator.parameters()) == weights
 
 
