@@ -4,10 +4,12 @@ from .case import ControlCase, TrainedOperator
 from .controls import Control, Controls
 from .cylinder_drag import CylinderDrag
 from .darcy_permeability import DarcyPermeability
+from .duct_shape import DuctShape
 from .firedrake_functional import FiredrakeFunctional
 from .frequency import expected_frequency, power_spectrum
 from .functional import ReducedFunctional
 from .minimize import CONTROLS, HISTORY, Minimum, descend, minimize
+from .parametrized_functional import ParametrizedFunctional
 from .shedding import Shedding
 from .shedding_frequency import SheddingFrequency
 from .smoke_target import SmokeTarget
@@ -24,8 +26,10 @@ __all__ = [
     "Controls",
     "CylinderDrag",
     "DarcyPermeability",
+    "DuctShape",
     "FiredrakeFunctional",
     "Minimum",
+    "ParametrizedFunctional",
     "ReducedFunctional",
     "Shedding",
     "SheddingFrequency",
