@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import time
 import zipfile
 from collections.abc import Callable
@@ -24,6 +25,7 @@ log = logging.getLogger("thalweg")
 
 HISTORY = "history.jsonl"
 CONTROLS = "controls.npz"
+DESCENT = "descent.pt"
 
 _ADAM = partial(torch.optim.Adam, lr=0.05)
 
@@ -118,24 +120,32 @@ def descend(
 
     For rough or noisy functionals, where line searches fail. Good values: a learning rate of a hundredth to a tenth, with the controls'
     scales set to typical changes. Arguments and errors are those of :func:`minimize`, but a model without a solution on the way ends
-    the search.
+    the search. The state of the optimiser is kept in ``descent.pt``, so that a search that goes on is, bit for bit, one that was not
+    interrupted; with an optimiser of another kind it goes on from the controls alone.
     """
-    record = _Record(functional, folder, resume)
+    record = _Record(functional, folder, resume, descends=True)
     low, high = torch.tensor(functional.controls.bounds, dtype=torch.float64).T
     x = torch.tensor(record.x, dtype=torch.float64, requires_grad=True)
     optimizer = make_optimizer([x])
-    best, best_x = record.first_value, record.x
+    kind, best, best_x = type(optimizer).__name__, record.first_value, record.x
+    if record.descent is not None:
+        best, best_x = record.descent["best"], record.descent["best_x"].numpy()
+        if record.descent["kind"] == kind:
+            # The state alone: a learning rate may have been changed on purpose.
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": record.descent["state"]})
     with progress("optimising", iterations, "iterations", record.iterations) as advance:
         for _ in range(iterations - record.iterations):
             at = x.detach().numpy().copy()
             J, gradient = record.evaluate(at)
             if best > J:
                 best, best_x = J, at
-            advance(record.accept(at))
             x.grad = torch.from_numpy(gradient)
             optimizer.step()
             with torch.no_grad():
                 x.clamp_(low, high)
+            advance(record.accept(at))
+            state = {"kind": kind, "state": optimizer.state_dict()["state"], "best": best, "best_x": torch.from_numpy(best_x)}
+            record.keep_descent({**state, "x": x.detach(), "iterations": record.iterations})
     return record.minimum(best_x, best, True, f"{iterations} steps")
 
 
@@ -147,9 +157,12 @@ class _Record:
         first_value: J at this start.
         first_slope: the largest entry of the gradient at the first start.
         failures: evaluations for which the model had no solution.
+        descent: the state of :func:`descend` after its last step, if it goes on with one of its own.
     """
 
-    def __init__(self, functional: ReducedFunctional, folder: str | os.PathLike | None, resume: bool):
+    descent: dict[str, Any] | None = None
+
+    def __init__(self, functional: ReducedFunctional, folder: str | os.PathLike | None, resume: bool, descends: bool = False):
         self.functional, self.folder = functional, None if folder is None else Path(folder)
         self.evaluations = self.iterations = self.failures = 0
         self.start = time.monotonic()
@@ -157,6 +170,11 @@ class _Record:
         self._rows = None if self.folder is None else MetricsLog(self.folder / HISTORY)
         values, first = self._read() if resume else (functional.controls.initial, None)
         self.x = functional.controls.pack(values)
+        if self.folder is not None and resume and descends and (self.folder / DESCENT).exists():
+            self.descent = self._read_descent(self.folder / DESCENT)
+            self.x, self.iterations = self.descent["x"].numpy(), self.descent["iterations"]
+        elif self.folder is not None:
+            (self.folder / DESCENT).unlink(missing_ok=True)  # of an earlier search
         self.first_value, gradient = self.evaluate(self.x)
         self._accepted = self.x, self.first_value, gradient
         if first is None:
@@ -199,6 +217,11 @@ class _Record:
                 np.savez(file, **cast(dict[str, Any], self.functional.controls.unpack(x)))
         return self.iterations
 
+    def keep_descent(self, state: dict[str, Any]) -> None:
+        if self.folder is not None:
+            with atomic(self.folder / DESCENT) as partial_file:
+                torch.save(state, partial_file)
+
     def _row(self, J: float, gradient: np.ndarray) -> dict[str, float]:
         return {
             "step": self.iterations,
@@ -228,3 +251,13 @@ class _Record:
             raise FileError(f"{self.folder / HISTORY} is empty or missing: there is nothing to resume. Start without resume.")
         self.iterations = rows[-1]["step"]
         return values, rows[0]
+
+    def _read_descent(self, path: Path) -> dict[str, Any]:
+        """The state after the last step that was kept; rows beyond it are dropped."""
+        try:
+            state = torch.load(path, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise FileError(f"{path} is damaged ({error}). Remove it to go on from the controls alone.") from error
+        if self._rows is not None:
+            self._rows.start(state["iterations"])
+        return state
