@@ -27,7 +27,7 @@ class SolenoidalStokes(Stokes):
     :class:`~thalweg.fem.StreamFunctionSolver`: half the dissipation, up to what the walls fix, less the power of the force, both over ν.
 
     Args:
-        mesh, lid, viscosity, speed, force, refinements: see :class:`Stokes`.
+        mesh, lid, viscosity, speed, force, refinements, modes: see :class:`Stokes`.
     """
 
     outputs = ("u", "p", "w")
@@ -41,9 +41,10 @@ class SolenoidalStokes(Stokes):
         speed: tuple[float, float] = (0.5, 1.5),
         force: Mapping[str, float] | None = None,
         refinements: int = 2,
+        modes: int = 0,
     ):
         fd = firedrake()
-        super().__init__(mesh, lid, viscosity, speed, force, refinements)
+        super().__init__(mesh, lid, viscosity, speed, force, refinements, modes)
         finest = self.meshes[-1]
         S, D = fd.FunctionSpace(finest, "BDM", 1), fd.FunctionSpace(finest, "DG", 0)
         lagrange, prolongations = lagrange_hierarchy(self.meshes, 2)

@@ -23,7 +23,8 @@ class Stokes(Problem):
     Inputs are the body force ``f`` and the boundary velocity ``g``, a field that is zero inside; outputs are the velocity ``u``
     (quadratic) and the pressure ``p`` (linear), Taylor-Hood elements. The residual is one of the mixed function ``z = (u, p)``. Random
     forces have independent Matérn fields as components. Random lids move in their own plane with the profile 16 s²(1 − s)² and two random
-    modes, so that the velocity is continuous at their ends; the other parts do not move.
+    modes, so that the velocity is continuous at their ends; the other parts do not move. For control, where an operator has to answer for
+    whatever lid an optimiser tries, there are lids of more ``modes``.
 
     Args:
         mesh: cells along each side of the unit square, a mesh file, or a Firedrake mesh.
@@ -32,6 +33,7 @@ class Stokes(Problem):
         speed: range of the random peaks of the lid's velocity.
         force: ``length``, ``smoothness`` and ``deviation`` of the components of the random f (see :class:`MaternField`).
         refinements: how often the mesh is refined.
+        modes: lids are Σ_k ξ_k sin(kπs)/√k, k ≤ modes, with normal ξ_k of the deviation ``speed[1]`` instead; 0 for those above.
 
     Raises:
         InputError: an unknown tag, a lid that is not straight, a viscosity that is not positive, another dimension.
@@ -49,6 +51,7 @@ class Stokes(Problem):
         speed: tuple[float, float] = (0.5, 1.5),
         force: Mapping[str, float] | None = None,
         refinements: int = 0,
+        modes: int = 0,
     ):
         fd = firedrake()
         require_positive(viscosity=viscosity)
@@ -62,7 +65,7 @@ class Stokes(Problem):
         Z = V * Q
         self.spaces, self.transfers = {"V": V, "Q": Q, "Z": Z}, []
         self.fields = {"f": "V", "g": "V", "u": "V", "p": "Q"}
-        self.speed = (float(speed[0]), float(speed[1]))
+        self.speed, self.modes = (float(speed[0]), float(speed[1])), modes
 
         self._f, self._g, self._z = fd.Function(V, name="f"), fd.Function(V, name="g"), fd.Function(Z, name="z")
         (u, p), (v, q) = fd.TrialFunctions(Z), fd.TestFunctions(Z)
@@ -88,11 +91,18 @@ class Stokes(Problem):
         f, g = fd.Function(self.spaces["V"]), fd.Function(self.spaces["V"])
         for component in range(2):
             f.dat.data_wo[:, component] = self._force.sample(rng).dat.data_ro
-        s, peak = self._place, rng.uniform(*self.speed)
-        first, second = 0.2 * peak * rng.standard_normal(2)
-        profile = 16 * s**2 * (1 - s) ** 2 * (peak + first * np.sin(2 * np.pi * s) + second * np.cos(2 * np.pi * s))
-        g.dat.data_wo[self._lid] = profile[:, None] * self._direction
+        g.dat.data_wo[self._lid] = self._random_profile(rng)[:, None] * self._direction
         return {"f": f, "g": g}
+
+    def _random_profile(self, rng: np.random.Generator) -> np.ndarray:
+        """The velocity of a lid along itself, at its nodes."""
+        s = self._place
+        if self.modes:
+            k = np.arange(1, self.modes + 1)
+            return np.sin(np.pi * s[:, None] * k) @ (self.speed[1] * rng.standard_normal(self.modes) / np.sqrt(k))
+        peak = rng.uniform(*self.speed)
+        first, second = 0.2 * peak * rng.standard_normal(2)
+        return 16 * s**2 * (1 - s) ** 2 * (peak + first * np.sin(2 * np.pi * s) + second * np.cos(2 * np.pi * s))
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         fd = firedrake()

@@ -108,6 +108,37 @@ def test_gradients_through_firedrake_pass_the_taylor_test():
     assert control.taylor_test(functional, at, direction).min() > 1.99
 
 
+def test_the_flow_through_ellipses_and_its_derivative_are_exact():
+    """∫ u = πa³b³/(4(a² + b²)) with semi-axes a and b, which the mesh's coordinates are controlled to have."""
+    duct = control.DuctShape(modes=1, refinements=2, start=())
+    x = duct.coordinates(torch.zeros(2, 1, dtype=torch.float64)).reshape(-1, 2)
+    x = x / x.norm(dim=1).max()
+    axes = [control.Control("axes", np.array([1.3, 0.8]))]
+    functional = control.ParametrizedFunctional(
+        duct.functional_of_coordinates(), lambda m: {"x": (x * m["axes"]).flatten()}, axes
+    )
+    a, b = 1.3, 0.8
+    Q = np.pi * a**3 * b**3 / (4 * (a**2 + b**2))
+    loss, gradient = functional.value_and_gradient({"axes": np.array([a, b])})
+    assert loss == pytest.approx(1 - 8 * Q / np.pi, abs=2e-5)
+    slope = -8 / np.pi * Q * np.array([3 / a - 2 * a / (a**2 + b**2), 3 / b - 2 * b / (a**2 + b**2)])
+    assert gradient["axes"] == pytest.approx(slope, rel=2e-4)
+    with pytest.raises(DivergedError, match="may fold"):
+        duct.functional("firedrake")({"c": np.array([[0.6], [0.0]])})
+    with pytest.raises(InputError, match="may fold at start"):
+        control.DuctShape(start=(0.3, 0.3))
+
+
+def test_shape_optimisation_finds_the_disc_and_the_best_oval(tmp_path: Path):
+    result = example("duct_shape")["main"](modes=4, refinements=1, folder=str(tmp_path))
+    assert result["taylor"] > 1.99
+    for duct in ("free", "oval"):
+        assert result[duct] == pytest.approx(result[f"{duct}, exact"], rel=4e-3)  # on 32 curved triangles
+        assert result[f"{duct}, exact"] == pytest.approx(result[f"{duct}, optimum"], rel=1e-4)
+    assert result["oval, optimum"] < result["start"] < 0.98 < 0.9999 < result["free, exact"]
+    assert (tmp_path / "duct_shape.png").stat().st_size > 10_000
+
+
 def test_an_optimisation_goes_on_from_its_folder(tmp_path: Path):
     first = control.minimize(quadratic(), 3, tolerance=0, folder=tmp_path)
     again = control.minimize(quadratic(), 200, tolerance=1e-12, folder=tmp_path, resume=True)
@@ -119,6 +150,27 @@ def test_an_optimisation_goes_on_from_its_folder(tmp_path: Path):
     done = control.minimize(quadratic(), again.iterations, folder=tmp_path, resume=True)
     assert (done.iterations, done.value) == (again.iterations, pytest.approx(again.value))
     assert np.allclose(again.controls["m"], TARGET, atol=1e-3)
+
+
+def test_an_interrupted_descent_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path):
+    whole = control.descend(quadratic(low=-1.5), iterations=30, folder=tmp_path / "whole")
+    control.descend(quadratic(low=-1.5), iterations=11, folder=tmp_path / "parts")
+    with (tmp_path / "parts" / control.HISTORY).open("a") as history:  # stopped after the row, before the state
+        history.write(json.dumps({"step": 12, "value": 0.0, "gradient": 0.0, "evaluations": 12, "seconds": 0.0}) + "\n")
+    parts = control.descend(quadratic(low=-1.5), iterations=30, folder=tmp_path / "parts", resume=True)
+    assert np.array_equal(parts.controls["m"], whole.controls["m"])
+    assert parts.value == whole.value
+    with np.load(tmp_path / "whole" / control.CONTROLS) as a, np.load(tmp_path / "parts" / control.CONTROLS) as b:
+        assert np.array_equal(a["m"], b["m"])
+    rows = [
+        [(row["step"], row["value"]) for row in map(json.loads, (tmp_path / name / control.HISTORY).read_text().splitlines())]
+        for name in ("whole", "parts")
+    ]
+    assert rows[0] == rows[1]
+    # Another search goes on from the controls, and leaves no state of an optimiser that has not made its steps.
+    on = control.minimize(quadratic(low=-1.5), 40, tolerance=1e-12, folder=tmp_path / "parts", resume=True)
+    assert on.value < whole.value
+    assert control.descend(quadratic(low=-1.5), iterations=80, folder=tmp_path / "parts", resume=True).value <= on.value
 
 
 def test_a_line_search_that_leaves_the_models_domain_takes_shorter_steps():
