@@ -6,6 +6,7 @@ from .channel import RandomDiscs, StaggeredChannel
 from .darcy import GridDarcy, LogNormal, MultiscaleTrigonometric, TwoPhase
 from .inflow_channel import InflowChannel
 from .moving_disc import MovingDisc
+from .steered_smoke import SteeredSmoke
 from .taylor_green import TaylorGreen
 from .vorticity import VorticityFlow
 
@@ -19,6 +20,7 @@ __all__ = [
     "RandomDiscs",
     "StaggeredCavity",
     "StaggeredChannel",
+    "SteeredSmoke",
     "TaylorGreen",
     "TwoPhase",
     "VorticityFlow",
