@@ -1,6 +1,6 @@
 """Encoders that evaluate compiled forms: what a weak form says of the input fields, at the nodes or as numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import scipy.sparse
@@ -9,10 +9,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import MassSolver, Residual, Space, SparseMatrix
+from ..fem.forms.sources import Sources, form_sources, form_values, shared_sources
 from .encoders import Encoder, Fields
-
-#: What a form's argument is taken from: the name of a field, or a number.
-Sources = Mapping[str, str | float]
 
 
 class FormEncoder(Encoder):
@@ -51,8 +49,8 @@ class FormEncoder(Encoder):
         self.register_buffer("free", torch.from_numpy(free).to(space.mass.val), persistent=False)
 
     def forward(self, fields: Fields) -> Tensor:
-        values = {name: self.field(fields, s) if isinstance(s, str) else s for name, s in self.sources.items()}
-        return self.channels("the form", self.solve(self.form(**values) * self.free))
+        moments = self.form(**form_values(self.sources, fields))
+        return self.channels("the form", self.solve(moments * self.free))
 
 
 class FunctionalEncoder(Encoder):
@@ -75,25 +73,11 @@ class FunctionalEncoder(Encoder):
                 "A FunctionalEncoder needs functionals, forms without a test function. Use a FormEncoder for others."
             )
         self.space, self.num_channels = space, len(self.functionals)
-        given = dict(arguments or {})
-        known = {name for form in self._forms() for name in form.arguments}
-        own = [{name: given[name] for name in form.arguments if name in given} for form in self._forms()]
-        if unknown := [name for name in given if name not in known]:
-            raise InputError(f"No functional has an argument {unknown[0]!r}; they depend on {', '.join(sorted(known))}.")
-        self.sources = [form_sources(form, some) for form, some in zip(self._forms(), own, strict=True)]
+        self.sources = shared_sources(self._forms(), arguments)
 
     def forward(self, fields: Fields) -> Tensor:
-        numbers = []
-        for form, sources in zip(self._forms(), self.sources, strict=True):
-            numbers.append(form(**{name: self.field(fields, s) if isinstance(s, str) else s for name, s in sources.items()}))
+        numbers = [form(**form_values(sources, fields)) for form, sources in zip(self._forms(), self.sources, strict=True)]
         return torch.stack(numbers, dim=-1).unsqueeze(-1).expand(-1, -1, self.space.num_nodes)
 
     def _forms(self) -> list[Residual]:
         return [form for form in self.functionals if isinstance(form, Residual)]
-
-
-def form_sources(form: Residual, arguments: Sources | None) -> dict[str, str | float]:
-    given = dict(arguments or {})
-    if unknown := [name for name in given if name not in form.arguments]:
-        raise InputError(f"The form has no argument {unknown[0]!r}; it depends on {', '.join(map(repr, form.arguments))}.")
-    return {name: given.get(name, name) for name in form.arguments}

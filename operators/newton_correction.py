@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fem import NewtonStep, Residual
+from ..fem.forms.sources import Sources, form_values, shared_sources
 from ..fem.full_precision import full_precision
 from .encoders import Fields
-from .form_encoders import Sources, form_sources
 from .operator import Operator
 
 #: Parts of a step that are tried where an energy must not rise.
@@ -58,9 +58,8 @@ class NewtonCorrection(Operator):
         if steps < 0:
             raise InputError(f"There are no {steps} steps of Newton's method; give 0 or more.")
         self.operator, self.step, self.steps, self.energy = operator, step, steps, energy
-        self.sources = form_sources(step.residual, arguments)
-        shared = {name: source for name, source in (arguments or {}).items() if energy and name in energy.arguments}
-        self.energy_sources = form_sources(energy, shared) if energy else {}
+        forms = [step.residual] if energy is None else [step.residual, energy]
+        self.sources = shared_sources(forms, arguments)
         self.register_buffer("parts", torch.tensor(PARTS), persistent=False)
 
     def set_scales(self, fields: Fields) -> None:
@@ -84,14 +83,14 @@ class NewtonCorrection(Operator):
     def _corrected(self, known: Mapping[str, Tensor]) -> Tensor:
         """The state after one step."""
         with full_precision(known[self.step.field]):
-            return self._moved(known, self.step(**_taken(self.sources, known)))
+            return self._moved(known, self.step(**form_values(self.sources[0], known)))
 
     def _moved(self, known: Mapping[str, Tensor], delta: Tensor) -> Tensor:
         """The state after as much of a step as the energy allows."""
         u = known[self.step.field]
         if self.energy is None:
             return u + delta
-        given = _taken(self.energy_sources, known)
+        given = form_values(self.sources[1], known)
         tried = torch.cat([u[None], u + self.parts[:, None, None] * delta])
         energy = self.energy(**{**given, self.step.field: tried})
         allowed = energy <= energy[0] + ROUNDING * energy[0].abs()  # never where it is not a number
@@ -99,10 +98,3 @@ class NewtonCorrection(Operator):
         allowed[0] = False
         chosen = torch.where(allowed.any(0), allowed.to(torch.int8).argmax(0), 0)
         return tried.gather(0, chosen[None, :, None].expand(1, *u.shape))[0]
-
-
-def _taken(sources: Sources, known: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
-    """The arguments of a form from fields that are known."""
-    if missing := [source for source in sources.values() if isinstance(source, str) and source not in known]:
-        raise InputError(f"The correction needs the field {missing[0]!r}, but there are only {', '.join(map(repr, known))}.")
-    return {name: known[source] if isinstance(source, str) else source for name, source in sources.items()}

@@ -1,12 +1,11 @@
 """A decoder for creeping flows between walls: from what drives the flow to its stream function."""
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from ..errors import InputError
 from ..fem import MassSolver, Residual, Space, StreamFunctionSolver
 from ..fem.averages import root_mean_square
+from ..fem.forms.sources import Sources, form_values, shared_sources
 from .decoders import BOUNDARY_VALUES, Decoder
 from .encoders import Fields
 
@@ -36,7 +35,7 @@ class StreamFunctionDecoder(Decoder):
         solver: StreamFunctionSolver,
         circulation: Residual,
         wall_velocity: Residual,
-        arguments: Mapping[str, str | float] | None = None,
+        arguments: Sources | None = None,
     ):
         super().__init__(space, field)
         for form in (circulation, wall_velocity):
@@ -44,8 +43,7 @@ class StreamFunctionDecoder(Decoder):
                 raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
         self.solver, self.circulation, self.wall_velocity = solver, circulation, wall_velocity
         self.project = MassSolver(space.mass)
-        given = dict(arguments or {})
-        self.sources = [{name: given.get(name, name) for name in form.arguments} for form in (circulation, wall_velocity)]
+        self.sources = shared_sources([circulation, wall_velocity], arguments)
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         F, b = self._functionals(fields)
@@ -57,15 +55,5 @@ class StreamFunctionDecoder(Decoder):
         return root_mean_square(self.space, self.project(F * self.solver.free)).expand(self.num_channels, 1)
 
     def _functionals(self, fields: Fields) -> tuple[Tensor, Tensor]:
-        F, b = (
-            form(**{name: self._given(fields, s) if isinstance(s, str) else s for name, s in sources.items()})
-            for form, sources in zip((self.circulation, self.wall_velocity), self.sources, strict=True)
-        )
-        return F, b
-
-    def _given(self, fields: Fields, name: str) -> Tensor:
-        if name not in fields:
-            raise InputError(
-                f"The stream function of {self.field!r} needs the field {name!r}, but was given {', '.join(map(repr, fields)) or 'none'}."
-            )
-        return fields[name]
+        circulation, wall_velocity = (form_values(sources, fields) for sources in self.sources)
+        return self.circulation(**circulation), self.wall_velocity(**wall_velocity)

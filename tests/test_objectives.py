@@ -292,7 +292,7 @@ def test_minimising_a_compiled_residual_solves_the_equation(dataset: Path):
         return value
 
     optimizer.step(closure)
-    with pytest.raises(InputError, match="needs 'f', but there are only 'g', 'u'"):
+    with pytest.raises(InputError, match="needs the field 'f', but was given 'g', 'u'"):
         loss({"u": batch["g"]}, {"g": batch["g"]})
     u = data.batch([0])["u"]
     error = disc["V"].norm(solution(batch)["u"] - u, "H1") / disc["V"].norm(u, "H1")

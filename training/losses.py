@@ -3,16 +3,16 @@
 Each is a metric, so it serves in validation, too.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fem import NewtonStep, Residual, ResidualLoss, Space
+from ..fem.forms.sources import Sources, form_sources, form_values
 from .metrics import Metric, RelativeNorm
-
-#: What a form's argument is taken from: the name of a field, or a number.
-Sources = Mapping[str, str | float]
 
 
 class FormResidual(Metric):
@@ -31,10 +31,10 @@ class FormResidual(Metric):
     def __init__(self, residual: Residual, riesz: nn.Module, arguments: Sources | None = None):
         super().__init__()
         self.norm = ResidualLoss(residual, riesz)
-        self.sources = _checked(residual, arguments)
+        self.sources = form_sources(residual, arguments)
 
     def each(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
-        return self.norm(**_values(self.sources, prediction, truth))
+        return self.norm(**form_values(self.sources, _known(prediction, truth)))
 
 
 class FormEnergy(Metric):
@@ -53,10 +53,10 @@ class FormEnergy(Metric):
         if energy.test is not None:
             raise InputError("An energy is a functional, but this form has a test function. Use FormResidual for it.")
         self.energy = energy
-        self.sources = _checked(energy, arguments)
+        self.sources = form_sources(energy, arguments)
 
     def each(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
-        return self.energy(**_values(self.sources, prediction, truth))
+        return self.energy(**form_values(self.sources, _known(prediction, truth)))
 
 
 class NewtonError(Metric):
@@ -78,11 +78,11 @@ class NewtonError(Metric):
     def __init__(self, step: NewtonStep, space: Space, norm: str = "H1", arguments: Sources | None = None):
         super().__init__()
         self.step, self.distance = step, RelativeNorm(space, step.field, norm)
-        self.sources = _checked(step.residual, arguments)
+        self.sources = form_sources(step.residual, arguments)
 
     def each(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
         u = prediction[self.step.field]
-        v = u.detach() + self.step(**_values(self.sources, prediction, truth))
+        v = u.detach() + self.step(**form_values(self.sources, _known(prediction, truth)))
         return self.distance.each({self.step.field: u}, {self.step.field: v})
 
 
@@ -124,22 +124,6 @@ class WeightedSum(Metric):
         return [(name, loss) for name, loss in self.losses.items() if isinstance(loss, Metric)]
 
 
-def _checked(form: Residual, arguments: Sources | None) -> dict[str, str | float]:
-    given = dict(arguments or {})
-    if unknown := [name for name in given if name not in form.arguments]:
-        raise InputError(
-            f"The form has no argument {', '.join(map(repr, unknown))}; it depends on {', '.join(map(repr, form.arguments))}."
-        )
-    return {name: given.get(name, name) for name in form.arguments}
-
-
-def _values(
-    sources: Mapping[str, str | float], prediction: Mapping[str, Tensor], fields: Mapping[str, Tensor]
-) -> dict[str, Tensor | float]:
-    known = {**fields, **prediction}
-    if missing := {source for source in sources.values() if isinstance(source, str) and source not in known}:
-        raise InputError(
-            f"The form needs {', '.join(map(repr, sorted(missing)))}, but there are only {', '.join(map(repr, known))}. Say by "
-            "`arguments` which field or number to take."
-        )
-    return {name: known[source] if isinstance(source, str) else source for name, source in sources.items()}
+def _known(prediction: Mapping[str, Tensor], fields: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What is predicted, and else what is given."""
+    return ChainMap(cast(dict[str, Tensor], prediction), cast(dict[str, Tensor], fields))

@@ -1,11 +1,10 @@
 """Errors of quantities of interest: drag, lift, fluxes, energies, as compiled functionals of the fields."""
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from ...errors import InputError
 from ...fem import Residual
+from ...fem.forms.sources import Sources, form_sources, form_values
 from .metric import Fields, Metric, over_frames
 
 
@@ -22,17 +21,12 @@ class FunctionalError(Metric):
         InputError: the form has a test function, or ``arguments`` names none of its arguments; in use, a field is missing.
     """
 
-    def __init__(self, functional: Residual, arguments: Mapping[str, str | float] | None = None, relative: bool = True):
+    def __init__(self, functional: Residual, arguments: Sources | None = None, relative: bool = True):
         super().__init__()
         if functional.test is not None:
             raise InputError("A quantity of interest is a functional, but this form has a test function.")
-        given = dict(arguments or {})
-        if unknown := [name for name in given if name not in functional.arguments]:
-            raise InputError(
-                f"The form has no argument {unknown[0]!r}; it depends on {', '.join(map(repr, functional.arguments))}."
-            )
         self.functional, self.relative = functional, relative
-        self.sources = {name: given.get(name, name) for name in functional.arguments}
+        self.sources = form_sources(functional, arguments)
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
         J, exact = self.value({**truth, **prediction}), self.value(truth)
@@ -41,14 +35,8 @@ class FunctionalError(Metric):
 
     def value(self, fields: Fields) -> Tensor:
         """J for each sample, and each frame of trajectories: ``(batch, [time])``."""
-        named = [source for source in self.sources.values() if isinstance(source, str)]
-        if missing := [source for source in named if source not in fields]:
-            raise InputError(f"The functional needs the field {missing[0]!r}; there are {', '.join(map(repr, fields))}.")
-        axes = max((fields[source].ndim for source in named), default=2)
+        values = form_values(self.sources, fields)
+        axes = max((u.ndim for u in values.values() if isinstance(u, Tensor)), default=2)
         # A field without an axis of time is the same in all frames.
-        values = {
-            name: fields[s] if fields[s].ndim == axes else fields[s].unsqueeze(1)
-            for name, s in self.sources.items()
-            if s in named
-        }
-        return self.functional(**(self.sources | values))
+        in_time = {name: u.unsqueeze(1) for name, u in values.items() if isinstance(u, Tensor) and u.ndim < axes}
+        return self.functional(**(values | in_time))
