@@ -58,7 +58,7 @@ class Decoder(nn.Module):
 
     def channel_scales(self, fields: Fields) -> Tensor:
         """Root mean square of the output field, ``(samples, [time,] dofs)``, over the domain, for each channel: ``(num_channels, 1)``."""
-        return self.size(fields[self.field])
+        return self.size(self.data(fields, self.field, "sample values"))
 
     def size(self, u: Tensor) -> Tensor:
         """Root mean square of functions of the output's space, ``(..., dofs)``, as ``(num_channels, 1)``."""
@@ -150,7 +150,8 @@ class DirichletDecoder(Decoder):
         field: name of the output field.
         data: name of the input field that carries the boundary values, or a number.
         tags: the boundary parts with prescribed values.
-        nonnegative: whether the data promise to be so; then they are checked, and positivity survives them.
+        nonnegative: whether the data promise to be so; then positivity survives them. They are checked where that costs nothing, on a
+            CPU: anywhere else every look at values waits for the device.
 
     Example:
         >>> import firedrake as fd
@@ -191,7 +192,8 @@ class DirichletDecoder(Decoder):
         if not isinstance(self.boundary_data, str):
             return u.masked_fill(self.mask, self.boundary_data)
         g = self.data(fields, self.boundary_data, "boundary values")
-        if self.nonnegative and not torch.compiler.is_compiling() and (g[..., self.mask] < 0).any():
+        looks = self.nonnegative and g.device.type == "cpu" and not torch.compiler.is_compiling()
+        if looks and (g[..., self.mask] < 0).any():
             raise InputError(f"The boundary values {self.boundary_data!r} of {self.field!r} are negative somewhere.")
         return torch.where(self.mask, g, u)
 

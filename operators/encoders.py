@@ -33,6 +33,8 @@ class Encoder(nn.Module):
         """One input field, or an error that lists what came."""
         if name not in fields:
             raise InputError(f"The operator needs the field {name!r}, but was given {', '.join(map(repr, fields)) or 'none'}.")
+        if not isinstance(fields[name], Tensor) and not callable(fields[name]):
+            raise InputError(f"Field {name!r} is a {type(fields[name]).__name__}; expected a tensor (batch, dofs).")
         return fields[name]
 
     def channels(self, name: str, u: Tensor) -> Tensor:
@@ -43,6 +45,20 @@ class Encoder(nn.Module):
                 f"{self.space.name!r}."
             )
         return u.unflatten(-1, (self.space.num_nodes, -1)).transpose(1, 2)
+
+
+def require_named(fields: object) -> None:
+    """Refuse what is no mapping of names to fields, or an empty one.
+
+    Raises:
+        InputError: see above.
+    """
+    if not isinstance(fields, Mapping):
+        raise InputError(
+            f'An operator takes its fields by name, a dictionary such as {{"f": f}}, and no bare {type(fields).__name__}.'
+        )
+    if not fields:
+        raise InputError('An operator takes its fields by name, a dictionary such as {"f": f}; this one is empty.')
 
 
 class FieldwiseEncoder(Encoder):
@@ -247,7 +263,12 @@ class JointEncoder(Encoder):
         self.num_channels = sum(encoder.num_channels for encoder in encoders)
 
     def forward(self, fields: Fields) -> Tensor:
-        return torch.cat([encoder(fields) for encoder in self.encoders], dim=1)
+        parts = [encoder(fields) for encoder in self.encoders]
+        if len({len(part) for part in parts}) > 1:
+            raise InputError(
+                f"The fields are of {', '.join(str(len(part)) for part in parts)} samples; a batch has as many of each."
+            )
+        return torch.cat(parts, dim=1)
 
     def channel_squares(self, fields: Fields) -> Tensor:
         parts = [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..fem import Space
 from ..fem.full_precision import full_precision
 from .decoders import Decoder
-from .encoders import Encoder, Fields
+from .encoders import Encoder, Fields, require_named
 from .operator import Operator, Samples
 
 #: Frames that are encoded at once for their scales: encoders may need far more memory than the fields.
@@ -28,7 +28,7 @@ class ChannelSquares(NamedTuple):
 class SPON(Operator):
     """Encode fields into finite-element dofs, process the dofs, decode into a space whose functions have the wanted structure.
 
-    ``forward(fields) -> fields``: dictionaries of tensors ``(batch, dofs)`` in physical units.
+    ``forward(fields) -> fields``: dictionaries of tensors ``(batch, dofs)`` in physical units and the precision of the operator.
 
     Args:
         encoder: input fields to channels in one space.
@@ -65,6 +65,7 @@ class SPON(Operator):
         not count more. Trajectories, ``(samples, time, dofs)``, count by their frames. Components of one vector field share a scale, so
         that rotations of the frame commute with it. Nothing is scaled for a processor that is ``in_physical_units``.
         """
+        require_named(fields)
         samples = len(next(iter(fields.values())))
         at_once = max(1, _AT_ONCE // max((fields[name].shape[1] for name in self._moving(fields)), default=1))
         rows = (slice(first, first + at_once) for first in range(0, samples, at_once))
@@ -110,8 +111,14 @@ class SPON(Operator):
         return {name for name, values in fields.items() if values.ndim == 3 and values.shape[-1] in sizes}
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
+        require_named(fields)
         with full_precision(self.input_scale):
             channels = self.encoder(fields) / self.input_scale
+        if channels.dtype != self.input_scale.dtype:
+            raise InputError(
+                f"The fields are of {channels.dtype}, the operator of {self.input_scale.dtype}. Convert them by "
+                f".to({self.input_scale.dtype}), or the operator by .to({channels.dtype})."
+            )
         hidden = self.processor(channels, fields) if getattr(self.processor, "sees_fields", False) else self.processor(channels)
         with full_precision(self.output_scale):
             return self.decoder(hidden * self.output_scale, fields)

@@ -14,6 +14,7 @@ from thalweg.operators import (
     InterpolationEncoder,
     JointEncoder,
     MultigridProcessor,
+    PointwiseProcessor,
     TraceEncoder,
     build_operator,
     load_operator,
@@ -159,6 +160,28 @@ def test_parts_that_do_not_fit_are_refused(disc: fem.Discretization):
         encoder({"f": torch.zeros(1, 7)})
     with pytest.raises(InputError, match="'9'"):
         DirichletDecoder(V, "u", tags="9")
+
+
+def test_fields_that_are_none_are_refused(disc: fem.Discretization):
+    V = disc["V"]
+    encoder = JointEncoder([InterpolationEncoder(V, {name: None}) for name in ("f", "h")])
+    spon = SPON(encoder, PointwiseProcessor(2, 1), DirichletDecoder(V, "u", "g"))
+    f = torch.zeros(2, V.num_dofs)
+    refused = {
+        "no bare Tensor": lambda: spon(f),
+        "is empty": lambda: spon({}),
+        r"of torch.float64, the operator of torch.float32. Convert them by .to\(torch.float32\)": lambda: spon(
+            {name: f.double() for name in "fgh"}
+        ),
+        "'f' is a ndarray": lambda: spon({"f": f.numpy(), "h": f, "g": f}),
+        "of 2, 1 samples": lambda: spon({"f": f, "h": f[:1], "g": f}),
+        "name, a dictionary": lambda: spon.set_scales(f),
+        "this one is empty": lambda: spon.set_scales({}),
+        "sample values of 'u' are the field 'u'": lambda: spon.set_scales({"f": f, "h": f, "g": f}),
+    }
+    for message, use in refused.items():
+        with pytest.raises(InputError, match=message):
+            use()
 
 
 def test_scales_of_trajectories_are_those_of_their_frames():
