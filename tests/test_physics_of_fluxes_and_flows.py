@@ -134,5 +134,10 @@ def test_the_residual_of_a_time_step_represents_the_weak_form(steps: tuple[Cylin
     assert V.inner(loss.defect(v, w), test).item() == pytest.approx(weak, rel=1e-9)
     expected = (V.norm(loss.defect(v, w)) / V.norm(w)).item()
     assert loss({"u": w}, {"previous_u": v}).item() == pytest.approx(expected)
+    # With a length, the norm of the function that represents it in the inner product with that length.
+    dual = TimeStepResidual(loss.solver, loss.transport, tau, 1e-3, V, length=0.03, tags=TAGS)
+    represents = dual.smooth(loss.defect(v, w))
+    squared = V.inner(represents, represents) + 0.03**2 * (V.norm(represents, "H1") ** 2 - V.norm(represents) ** 2)
+    assert (dual({"u": w}, {"previous_u": v}) * V.norm(w)).item() == pytest.approx(squared.sqrt().item())
     with pytest.raises(InputError, match="rollout or pool"):
         loss({"u": w}, {"u": v})
