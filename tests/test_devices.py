@@ -39,6 +39,7 @@ EXPERIMENTS = {
     "neuralstagger_3d": "neuralstagger_taylor_green",
     "neuralstagger": "neuralstagger_vorticity",
     "spon_stream_function": "stokes",
+    "spon_curl": "stokes",
     "fno_velocity": "stokes",
     "mgno_helmholtz": "mgno_helmholtz",
     "mgno_published_helmholtz": "mgno_helmholtz",
