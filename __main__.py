@@ -25,7 +25,7 @@ _TAKE_VALUES = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cn", "--conf
 
 #: What a verb cannot do without.
 _START = {
-    "generate": "Choose an experiment, such as experiment=quickstart. ",
+    "generate": "Choose an experiment, such as experiment=quickstart, or a problem, such as problem=darcy_rough. ",
     "train": "Choose an experiment, such as experiment=quickstart. ",
     "compare": "Give the folders of runs: thalweg compare outputs/a outputs/b. ",
     "predict": "Give the folder of a run and inputs: run=outputs/quickstart 'inputs={f: \"sin(x)\"}'. ",
@@ -77,7 +77,8 @@ def _run(arguments: list[str]) -> None:
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.append(os.getcwd())  # noqa: PTH109, problems of the user's own are modules there
-    overrides = [_quoted(override) for override in (_with_runs(overrides) if verb == "compare" else overrides)]
+    overrides = _with_runs(overrides) if verb == "compare" else _with_name(overrides) if verb == "generate" else overrides
+    overrides = [_quoted(override) for override in overrides]
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]
     failed: list[str] = []
@@ -96,6 +97,14 @@ def _with_runs(arguments: list[str]) -> list[str]:
     bare = [a for flag, a in pairs if a[0] != "-" and flag not in _TAKE_VALUES and ("=" not in a or os.path.isdir(a))]  # noqa: PTH112
     quoted = ",".join("'" + folder.replace("'", "\\'") + "'" for folder in bare)
     return [f"runs=[{quoted}]", *(a for a in arguments if a not in bare)] if bare else arguments
+
+
+def _with_name(arguments: list[str]) -> list[str]:
+    """Data of a problem are named after it, where neither a name nor an experiment, which has one, is given."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    problem = given.get("problem", "")
+    has_name = not problem or "," in problem or given.keys() & {"name", "experiment"}
+    return arguments if has_name else [*arguments, f"name={problem}"]
 
 
 def _quoted(argument: str) -> str:

@@ -101,6 +101,12 @@ def test_a_killed_generation_goes_on_to_the_same_bytes(tmp_path: Path):
     assert not list((tmp_path / "killed").glob(".*.partial"))
 
 
+def test_data_of_a_problem_are_named_after_it(tmp_path: Path):
+    command = ["problem=darcy_smooth", "problem.nodes=21", "num_samples=2", "seed=1", "preview=false"]
+    subprocess.run([str(THALWEG), "generate", *command], cwd=tmp_path, check=True, capture_output=True)
+    assert len(FieldDataset(tmp_path / "datasets" / "darcy_smooth")) == 2
+
+
 class Heat(Problem):
     """∂u/∂t = Δu on an interval, by implicit Euler steps, from a random initial state; fails where that state is steep."""
 
