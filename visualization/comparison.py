@@ -64,7 +64,17 @@ def plot_comparison(
         limits, colours = scales[name]
         drawn = draw(ax, where, u, None if "boundary" in name else limits, colours, boundary="boundary" in name)
         draw_bar(figure, ax, drawn, bar_label(name, panels))
+    _show_same_section(axes)
     save(figure, path)
+
+
+def _show_same_section(axes: Sequence[Axes]) -> None:
+    """Domains of about one size, as shape optimisation has them, are drawn to one scale."""
+    low, high = np.array([[(ax.get_xlim()[i], ax.get_ylim()[i]) for i in (0, 1)] for ax in axes]).swapaxes(0, 1)
+    sizes = high - low
+    if (sizes.max(0) < 2 * sizes.min(0)).all():
+        for ax in axes:
+            ax.set(xlim=(low[:, 0].min(), high[:, 0].max()), ylim=(low[:, 1].min(), high[:, 1].max()))
 
 
 def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple[Figure, list[Axes]]:

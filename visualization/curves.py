@@ -15,6 +15,7 @@ from .mesh import TAG_COLOURS
 
 _CLOCKS = ("step", "epoch", "seconds", "time", "seconds_data", "gradient_norm")
 _RATE = "lr"
+_INSIDE = 4  # curves of which the legend has room beside them
 
 
 def plot_losses(metrics: str | os.PathLike, path: str | os.PathLike) -> None:
@@ -33,12 +34,17 @@ def plot_losses(metrics: str | os.PathLike, path: str | os.PathLike) -> None:
     if not curves:
         raise InputError(f"{metrics} has no numbers to draw yet; let the run finish an epoch.")
     has_rate = _RATE in curves
-    figure = Figure(figsize=(7, 4.4 if has_rate else 3.6), layout="constrained")
+    shown = [name for name in names if name != _RATE]
+    legend_rows = -(-len(shown) // 2) if len(shown) > _INSIDE else 0
+    figure = Figure(figsize=(7, (4.4 if has_rate else 3.6) + 0.2 * legend_rows), layout="constrained")
     axes = figure.subplots(1 + has_rate, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + has_rate])[:, 0]
-    for colour, name in zip(TAG_COLOURS * len(names), [name for name in names if name != _RATE], strict=False):
-        _draw(axes[0], *curves[name], name, colour)
+    for number, name in enumerate(shown):
+        again, colour = divmod(number, len(TAG_COLOURS))
+        _draw(axes[0], *curves[name], name, TAG_COLOURS[colour], marker="os^"[again % 3])
     axes[0].set_ylabel("loss, relative error")
-    if axes[0].lines:
+    if legend_rows:
+        figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    elif axes[0].lines:
         axes[0].legend(frameon=False, fontsize=9)
     if has_rate:
         _draw(axes[1], *curves[_RATE], _RATE, "#555555")
@@ -63,13 +69,16 @@ def _curve(rows: list[dict], name: str, clock: str) -> tuple[np.ndarray, np.ndar
     return x, y
 
 
-def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str) -> None:
+def _draw(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str, marker: str = "o") -> None:
     label = quantity(name)
     if not (y > 0).any():
         label += " (zero throughout)" if (y == 0).all() else " (not positive)"
     style = "--" if name.startswith("train") else "-"
-    marker = "o" if len(x) <= 30 else None
-    ax.plot(x, np.where(y > 0, y, np.nan), style, color=colour, label=label, linewidth=1.5, marker=marker, markersize=3)
+    every = max(1, len(x) // 30)
+    dots = marker if len(x) <= 30 or marker != "o" else None
+    ax.plot(
+        x, np.where(y > 0, y, np.nan), style, color=colour, label=label, linewidth=1.5, marker=dots, markersize=3, markevery=every
+    )
     if (y > 0).any():
         ax.set_yscale("log")
     ax.grid(visible=True, color="#dddddd", linewidth=0.6)

@@ -18,7 +18,8 @@ from ..storage import atomic
 from .edges import edge_curves, outline
 
 INK = "#222222"
-_ARROWS = 16  # along the longer side
+_ARROWS = 8, 16  # along the longer side, at least and at most
+_ARROWS_PER_INCH = 6
 DOTS_PER_INCH = 200  # a ten-inch figure is sharp at README width on a dense screen
 
 
@@ -80,7 +81,9 @@ def number_decades(ax: Axes, axis: Literal["x", "y"]) -> None:
 def draw_arrows(ax: Axes, points: np.ndarray, vectors: np.ndarray) -> None:
     """One arrow in each box of a regular grid that the domain meets, at the point nearest to the middle of the box."""
     low, extent = points.min(0), np.ptp(points, axis=0)
-    size = extent.max() / _ARROWS
+    figure = ax.get_figure(root=True)
+    inches = ax.get_position().width * figure.get_figwidth() if figure else np.inf
+    size = extent.max() / np.clip(_ARROWS_PER_INCH * inches, *_ARROWS).round()
     box = np.minimum(np.floor((points - low) / size), np.ceil(extent / size - 1e-9) - 1)
     distance = np.linalg.norm(points - low - (box + 0.5) * size, axis=1)
     order = np.lexsort((distance, box[:, 1], box[:, 0]))

@@ -23,6 +23,7 @@ Style = Literal["cut", "isosurfaces"]
 _TETRAHEDRA = 2_000_000  # in one picture, at most
 _PIXELS = (1200, 1000)  # of a picture with one panel or of each of two; more are smaller
 _SURFACES = 5
+_TEXT = 10, 0.014  # height of numbers at the axes, at least and by a panel's width; larger ones meet at the corners
 _ZOOM = 0.8  # leaves room for titles and numbers
 
 
@@ -128,7 +129,7 @@ def _draw(
     plotter.background_color = "white"
     bar = {
         # Bars would be columns of text to VTK. Titles of one window must differ.
-        "title": f"{label.strip('|') or ' '}{' ' * len(plotter.scalar_bars)}",
+        "title": f"{label.strip('|') or ' '}{' ' * len(plotter.scalar_bars)}\n",
         "color": INK,
         "vertical": True,
         "position_x": 0.84,
@@ -148,7 +149,17 @@ def _draw(
     plotter.camera_position = "iso"
     plotter.camera.zoom(_ZOOM)
     plotter.show_bounds(
-        color=INK, xtitle="x", ytitle="y", ztitle="z", location="outer", ticks="outside", n_xlabels=3, n_ylabels=3, n_zlabels=3
+        color=INK,
+        xtitle="x",
+        ytitle="y",
+        ztitle="z",
+        location="outer",
+        ticks="outside",
+        n_xlabels=3,
+        n_ylabels=3,
+        n_zlabels=3,
+        use_3d_text=False,
+        font_size=max(_TEXT[0], round(_TEXT[1] * plotter.window_size[0] / plotter.shape[1])),
     )
 
 
