@@ -50,6 +50,19 @@ def test_a_grid_is_drawn_with_x_to_the_right_and_y_up():
     assert drawn.origin == "lower"
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("location", ["vertex", "centre"])
+def test_the_middles_of_pixels_are_the_points_of_the_grid(location: str, periodic: bool):
+    grid = Grid((9, 6), (1.5, 1.0), location=location, periodic=(periodic, False))
+    drawn = plot_grid_field(Figure().subplots(), grid, grid.coordinates()[:1])
+    left, right, low, high = drawn.get_extent()
+    rows, columns = drawn.get_array().shape
+    assert columns == 9 + periodic  # up to the end of the period
+    for first, last, n, points in ((left, right, columns, grid.axes()[0]), (low, high, rows, grid.axes()[1])):
+        middles = first + (np.arange(n) + 0.5) * (last - first) / n
+        np.testing.assert_allclose(middles[: len(points)], points, atol=1e-6)
+
+
 def test_vectors_are_drawn_by_their_magnitude_and_boxes_by_a_section():
     ax = Figure().subplots()
     vector = torch.stack([torch.full((24, 16), 3.0), torch.full((24, 16), -4.0)])

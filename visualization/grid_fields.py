@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ..errors import InputError
@@ -39,14 +40,16 @@ def plot_grid_field(
     vectors, axes = plane(grid, u, section)
     lengths = [grid.lengths[axis] for axis in axes]
     values = magnitude(vectors)
+    pixels, extent = _pixels(grid, values, axes)
     drawn = ax.imshow(
-        values.T,
+        pixels.T,
         origin="lower",
-        extent=(0, lengths[0], 0, lengths[1]),
+        extent=extent,
         cmap=colours,
         norm=colour_scale(values, limits),
         interpolation="nearest" if grid.location == "centre" else "bilinear",
     )
+    drawn.set_clip_path(Rectangle((0, 0), lengths[0], lengths[1], transform=ax.transData))
     if arrows and len(vectors) >= grid.dim and len(vectors) > 1:
         places = [grid.axes()[axis].double().numpy() for axis in axes]
         points = np.stack(np.meshgrid(*places, indexing="ij"), -1).reshape(-1, 2)
@@ -77,6 +80,17 @@ def plane(grid: Grid, u: Tensor | np.ndarray, section: Section = MIDDLE) -> tupl
     index = min(int(place * grid.shape[across]), grid.shape[across] - 1)
     first, second = (axis for axis in range(3) if axis != across)
     return np.take(values, index, axis=across + 1), (first, second)
+
+
+def _pixels(grid: Grid, values: np.ndarray, axes: tuple[int, int]) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Pixels with their middles at the grid's points, the first ones again at the end of a period; and their sides."""
+    sides: list[float] = []
+    for number, axis in enumerate(axes):
+        h, first = grid.spacings[axis], float(grid.axes()[axis][0])
+        if grid.periodic[axis]:
+            values = np.concatenate([values, np.take(values, [0], number)], number)
+        sides += [first - h / 2, first + (values.shape[number] - 0.5) * h]
+    return values, (sides[0], sides[1], sides[2], sides[3])
 
 
 def magnitude(vectors: np.ndarray) -> np.ndarray:
