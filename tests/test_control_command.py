@@ -12,7 +12,10 @@ from test_configurations import CONF, EXPERIMENTS, GROUPS
 from thalweg import control
 from thalweg.commands import control as command
 from thalweg.commands import generate, train
+from thalweg.commands.control import trained_operator
+from thalweg.commands.run import Run
 from thalweg.errors import FileError, InputError
+from thalweg.solvers.grid.problems import SteeredSmoke
 
 
 def configured(experiment: str, folder: Path, *overrides: str) -> DictConfig:
@@ -22,10 +25,11 @@ def configured(experiment: str, folder: Path, *overrides: str) -> DictConfig:
 
 def test_every_experiment_of_control_makes_its_case_and_its_controls(tmp_path: Path):
     small = {
-        "stokes_lid": ["case.cells=2"],
+        "stokes_lid": ["case.cells=2", "case.modes=null"],
         "darcy_permeability": ["case.cells=8", "case.modes=4", "case.sensors=2"],
         "shedding_frequency": ["case.problem.cells=[24,12]", "case.problem.start=0.1", "case.problem.disc=[0.5,0.5,0.17]"],
-        "smoke_target": ["case.cells=6"],
+        "smoke_target": ["case.problem.cells=6"],
+        "duct_shape": ["case.refinements=1"],
     }
     cylinder = ["case.problem.refinements=0"]
     assert not set(GROUPS["control"]) & set(EXPERIMENTS)  # one name chooses one file
@@ -62,13 +66,18 @@ def test_the_gradient_of_the_permeability_passes_the_taylor_test():
     assert control.taylor_test(case.functional("torch"), at, along).min() > 1.95
 
 
-def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
-    sizes = ["problem.nodes=17", "data.split={train: 96, valid: 8, test: 8}", f"data.folder={tmp_path / 'data'}", "device=cpu"]
+def learn(experiment: str, folder: Path, epochs: int, *sizes: str) -> None:
+    """Data and training of an experiment, the run in ``folder / "run"``."""
+    sizes = *sizes, f"data.folder={folder / 'data'}", "device=cpu"
     with initialize_config_module("thalweg.conf", version_base="1.3"):
-        made, trained = (compose(verb, ["experiment=mgno_permeability", *sizes]) for verb in ("generate", "train"))
+        made, trained = (compose(verb, [f"experiment={experiment}", *sizes]) for verb in ("generate", "train"))
     generate.run(made)
-    trained.folder, trained.training.loop.epochs = str(tmp_path / "run"), 12
+    trained.folder, trained.training.loop.epochs = str(folder / "run"), epochs
     train.run(trained)
+
+
+def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
+    learn("mgno_permeability", tmp_path, 12, "problem.nodes=17", "data.split={train: 96, valid: 8, test: 8}")
     case = ["case.cells=16", "case.modes=12", "case.sensors=4", "model=operator", f"run={tmp_path / 'run'}"]
     result = command.run(configured("darcy_permeability", tmp_path / "found", *case, "optimizer.iterations=100"))
     assert result["converged"]
@@ -82,11 +91,41 @@ def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
         command.run(configured("cylinder_jets", tmp_path / "other", *case[3:]))
 
 
+def test_the_known_optimum_of_a_lid_is_found_through_a_trained_operator(tmp_path: Path):
+    sizes = ["problem.mesh=2", "problem.refinements=1", "problem.modes=3", "data.split={train: 96, valid: 8, test: 8}"]
+    learn("lid_driven_stokes", tmp_path, 12, *sizes)
+    case = ["case.cells=4", "case.modes=3"]
+    optimum = command.run(configured("stokes_lid", tmp_path / "adjoint", *case))["reference"]["objective"]
+    found = command.run(configured("stokes_lid", tmp_path / "found", *case, "model=operator", f"run={tmp_path / 'run'}"))
+    assert found["reference"]["objective"] == pytest.approx(optimum, rel=0.01)
+    assert found["reference"]["objective"] < 0.85 * found["uncontrolled"]["objective"]
+    lid = control.StokesLid(4, modes=3)
+    lid.use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
+    at, along = ({"g": np.array(values)} for values in ([1.0, -0.5, 0.3], [0.2, 0.7, -1.0]))
+    assert control.taylor_test(lid.functional("operator"), at, along).min() > 1.95
+    with pytest.raises(InputError, match="lid has 7 nodes between its ends, that of the case 11"):
+        control.StokesLid(6).use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
+
+
+def test_smoke_is_steered_through_a_trained_operator_as_through_the_solver(tmp_path: Path):
+    sizes = ["problem.cells=8", "problem.modes=2", "operator.network.modes=[3,3]", "data.split={train: 32, valid: 4, test: 4}"]
+    learn("steered_smoke", tmp_path, 4, *sizes)
+    case = ["case.problem.cells=8", "case.problem.modes=2", "model=operator", f"run={tmp_path / 'run'}"]
+    result = command.run(configured("smoke_target", tmp_path / "found", *case, "optimizer.iterations=3"))
+    assert result["surrogate"]["objective"] < result["uncontrolled"]["objective"]
+    smoke = control.SmokeTarget(SteeredSmoke(8, 2))
+    smoke.use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
+    at, along = ({"m": np.array(values)} for values in ([[0.5, -0.2], [0.1, 0.3]], [[0.2, 0.7], [-1.0, 0.4]]))
+    assert control.taylor_test(smoke.functional("operator"), at, along).min() > 1.95
+    with pytest.raises(InputError, match=r"The case has \(6, 6\) cells"):
+        control.SmokeTarget(SteeredSmoke(6, 2)).use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
+
+
 def test_a_case_needs_its_operator():
     with pytest.raises(InputError, match="no operator to compute the pressure"):
         control.DarcyPermeability(cells=8, modes=6, sensors=3).quantities({"xi": np.zeros(6)}, "operator")
-    with pytest.raises(InputError, match="SmokeTarget cannot be computed by model='operator'; choose torch"):
-        control.SmokeTarget(cells=8).require("operator")
+    with pytest.raises(InputError, match="SmokeTarget cannot be computed by model='firedrake'; choose torch or operator"):
+        control.SmokeTarget(SteeredSmoke(8)).require("firedrake")
 
 
 @pytest.mark.parametrize(
