@@ -10,13 +10,7 @@ project = "thalweg"
 author = "The thalweg authors"
 version = release = installed("thalweg")
 
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
-]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["build"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -33,7 +27,8 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = "thalweg"
 html_math_renderer = "mathml"  # formulas are part of the pages, which need no network then
-html_static_path = []
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
 
 
 def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
@@ -43,13 +38,18 @@ def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
         lines[i] = "".join(part if part.startswith("``") else part.replace("|", "\\|") for part in parts)
 
 
+def mathml(node, display: str = "inline") -> str:
+    """A formula; norms with exponents have their bars at the height of the line."""
+    return convert(node.astext(), display=display).replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')
+
+
 def inline_formula(translator, node) -> None:
-    translator.body.append(convert(node.astext()))
+    translator.body.append(mathml(node))
     raise nodes.SkipNode
 
 
 def displayed_formula(translator, node) -> None:
-    translator.body.append(translator.starttag(node, "div", CLASS="math") + convert(node.astext(), display="block") + "</div>")
+    translator.body.append(translator.starttag(node, "div", CLASS="math") + mathml(node, "block") + "</div>")
     raise nodes.SkipNode
 
 
