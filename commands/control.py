@@ -162,6 +162,6 @@ def _draw(case: ControlCase, found: Values, folder: Path) -> list[str]:
         plot_comparison(next(iter(panels.values()))[0], panels, folder / "fields.png", columns=columns, one_scale=case.one_scale)
         drawn.append("fields.png")
     if curves := case.curves(found):
-        plot_over_time(curves, folder / "history.png", label=case.curve, time="time in s")
+        plot_over_time(curves, folder / "history.png", label=case.curve, time=case.time)
         drawn.append("history.png")
     return drawn

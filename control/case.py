@@ -59,13 +59,14 @@ class ControlCase(ABC):
         shapes: of the controls, by name.
         models: which of "firedrake" (a solver with its adjoint), "torch" (a differentiable solver) and "operator" (a trained one) can
             stand between controls and objective. The first is the reference solver, by which results are judged.
-        curve: label of the ordinate of :meth:`curves`.
+        curve, time: labels of the ordinate and the abscissa of :meth:`curves`.
         one_scale: whether all :meth:`panels` share their colours.
     """
 
     shapes: dict[str, tuple[int, ...]]
     models: tuple[str, ...]
     curve: str = ""
+    time: str = "time"
     one_scale: bool = False
 
     def use_operator(self, trained: TrainedOperator) -> None:

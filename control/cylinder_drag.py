@@ -35,6 +35,7 @@ class CylinderDrag(ControlCase):
 
     models = ("firedrake", "operator")
     curve = "drag coefficient"
+    time = "time in s"
 
     def __init__(self, problem: ControlledCylinderFlow, actuators: Sequence[str], effort: float = 0.01, late: float = 2.0):
         if not actuators:

@@ -24,14 +24,14 @@ from .torch_functional import TorchFunctional
 class StokesLid(ControlCase):
     """min ½‖u(g) − u_d‖² + α/2 ‖g‖²_Γ over the tangential velocity g of the unit square's lid Γ; u(g) is the Stokes flow that it drives.
 
-    u_d = (sin²πx sin 2πy, −sin 2πx sin²πy). The control "g" has the dofs of the lid without its ends, or
-    with ``modes`` the coefficients of sin(kπx), k ≤ modes: an operator knows the lids that it has seen. An operator of
-    :class:`~thalweg.solvers.SolenoidalStokes` takes the solver's place, with its divergence-free velocity w for u.
+    u_d = (sin²πx sin 2πy, −sin 2πx sin²πy). The control "g" has the dofs of the lid without its ends, or the coefficients of a few
+    modes, for an operator is right about the lids that it has seen. One of :class:`~thalweg.solvers.SolenoidalStokes` takes the solver's
+    place, with its divergence-free velocity w for u.
 
     Args:
         cells: along each side.
         alpha: α.
-        modes: of the lid's velocity.
+        modes: g = Σ_k g_k sin(kπx), k ≤ modes; None for all dofs.
 
     Attributes:
         V: space of the velocities; ``dofs`` are the control's in it.
@@ -106,7 +106,7 @@ class StokesLid(ControlCase):
         self.require(model)
         controls = self.controls() if controls is None else controls
         if model == "operator":
-            return TorchFunctional(lambda m: sum(self._predicted(m["g"])), controls, torch.float64)  # type: ignore[arg-type]
+            return TorchFunctional(lambda m: torch.stack(self._predicted(m["g"])).sum(), controls, torch.float64)
         nodal = FiredrakeFunctional(self.objective, {"g": self.g}, [Control("g", np.zeros(len(self.dofs)))], {"g": self.dofs})
         return ParametrizedFunctional(nodal, lambda m: {"g": self._basis @ m["g"]}, controls)
 

@@ -65,7 +65,7 @@ def main(folder: str = "outputs/cylinder_drag", overrides: tuple[str, ...] = (),
         best = {actuator: np.array(paths["operator"]["strength"])}
         panels = case.panels(best)
         plot_comparison(next(iter(panels.values()))[0], panels, Path(folder) / f"wake_{actuator}.png", columns=1)
-        plot_over_time(case.curves(best), Path(folder) / f"drag_{actuator}.png", label=case.curve, time="time in s")
+        plot_over_time(case.curves(best), Path(folder) / f"drag_{actuator}.png", label=case.curve, time=case.time)
     return result
 
 

@@ -7,7 +7,7 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
@@ -23,7 +23,8 @@ def plot_over_time(
 ) -> None:
     """Draw quantities over time, drag, lift, energy or the error of a rollout, to a PNG file.
 
-    A curve with "reference" in its name is black and dashed.
+    A curve with "reference" in its name is black and dashed. Names stand above the curves, which may be anywhere; one that is the label
+    of the ordinate needs none.
 
     Args:
         curves: times and values by name.
@@ -41,7 +42,9 @@ def plot_over_time(
         ax.set_yscale("log")
     ax.set(xlabel=time, ylabel=label)
     ax.margins(x=0)
-    _finish(figure, ax, path)
+    if all((np.asarray(x) % 1 == 0).all() for x, _ in curves.values()):
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    _finish(figure, ax, path, above=True)
 
 
 def plot_spectra(curves: Mapping[str, Curve], path: str | os.PathLike, *, slopes: Mapping[str, float] | None = None) -> None:
@@ -120,8 +123,12 @@ def _axes() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _finish(figure: Figure, ax: Axes, path: str | os.PathLike) -> None:
+def _finish(figure: Figure, ax: Axes, path: str | os.PathLike, above: bool = False) -> None:
     ax.grid(visible=True, color="#dddddd", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=9)
+    names = [line.get_label() for line in ax.lines]
+    if above and names != [ax.get_ylabel()]:
+        figure.legend(loc="outside upper left", ncols=min(4, len(names)), frameon=False, fontsize=9)
+    elif not above:
+        ax.legend(frameon=False, fontsize=9)
     save(figure, path)
