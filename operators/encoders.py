@@ -264,7 +264,8 @@ class JointEncoder(Encoder):
 
     def forward(self, fields: Fields) -> Tensor:
         parts = [encoder(fields) for encoder in self.encoders]
-        if len({len(part) for part in parts}) > 1:
+        # An export would take the samples that it is shown for the only number of them.
+        if not torch.compiler.is_compiling() and len({len(part) for part in parts}) > 1:
             raise InputError(
                 f"The fields are of {', '.join(str(len(part)) for part in parts)} samples; a batch has as many of each."
             )
