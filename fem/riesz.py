@@ -78,12 +78,14 @@ class RieszMap(nn.Module):
         """The representatives ``(..., dofs)`` of functionals ``(..., dofs)``.
 
         Raises:
-            InputError: the last axis has another length.
+            InputError: the last axis has another length, or the residual a precision that the map does not have.
         """
         if r.ndim == 0 or r.shape[-1] != self.num_dofs:
             raise InputError(
                 f"The Riesz map is of a space with {self.num_dofs} dofs, but the residual has shape {tuple(r.shape)}."
             )
+        if torch.promote_types(r.dtype, self.coarsest.dtype) != self.coarsest.dtype:
+            raise InputError(f"The residual is {r.dtype}, the Riesz map {self.coarsest.dtype}. Convert one of them.")
         b = r.reshape(-1, self.num_dofs).T
         z = self._cycle(0, b)
         for _ in range(self.cycles - 1):

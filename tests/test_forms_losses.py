@@ -114,6 +114,12 @@ def test_singular_inner_product_is_refused(poisson):
         fem.RieszMap(disc.hierarchy("V", "V1", "V2", "V3"), ("stiffness",))
 
 
+def test_a_residual_finer_than_its_riesz_map_is_refused(poisson):
+    disc, _ = poisson
+    with pytest.raises(InputError, match=r"is torch\.float64, the Riesz map torch\.float32"):
+        riesz(disc).float()(guesses(disc))
+
+
 def test_a_functional_is_no_residual():
     V = fd.FunctionSpace(fd.UnitSquareMesh(2, 2), "CG", 1)
     E = fem.compile_form(fd.Function(V, name="u") ** 2 * fd.dx, fem.export({"V": V}))
