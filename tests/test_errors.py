@@ -61,7 +61,10 @@ def test_an_unknown_experiment_is_answered_with_those_there_are():
 
 def test_a_missing_run_is_named():
     assert_explained(thalweg("evaluate"), "Missing mandatory value: run")
-    assert_explained(thalweg("evaluate", "run=nowhere"), "nowhere holds no run", "outputs/quickstart")
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("evaluate", overrides=["run=nowhere"])
+    with pytest.raises(FileError, match=r"nowhere holds no run.*outputs/quickstart"):
+        evaluate.run(config)
 
 
 def test_an_unknown_verb_is_wrong_usage():
@@ -71,8 +74,8 @@ def test_an_unknown_verb_is_wrong_usage():
 
 
 def test_unknown_tags_are_answered_with_those_of_the_mesh(tmp_path: Path):
-    overrides = ["problem.dirichlet=[left,inlet]", f"data.folder={tmp_path}"]
-    assert_explained(thalweg("generate", *SMALL, *overrides), "'inlet'", "'notch'", "'hole'")
+    with pytest.raises(InputError, match=r"'inlet'.*'notch'.*'hole'"):
+        generate.run(configuration("generate", tmp_path, "problem.dirichlet=[left,inlet]"))
 
 
 def test_a_missing_mesh_file_is_named(tmp_path: Path):
