@@ -2,6 +2,7 @@
 
 import os
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -53,7 +54,7 @@ class ShardReader:
                 f"{folder} holds {covered} of the {len(self.samples)} samples {self.samples.start} to {self.samples.stop - 1}. "
                 "Generate the others by running `thalweg generate` again; what is there is kept."
             )
-        self._starts = np.array([shard.first for shard in self.shards])
+        self._starts = [shard.first for shard in self.shards]
         self.spaces: dict[str, str] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.times: np.ndarray | None = None
@@ -79,30 +80,36 @@ class ShardReader:
 
     def _read(self, name: str, first: int, out: np.ndarray, start: int = 0) -> None:
         sample = first + self.samples.start
-        shard = self.shards[int(np.searchsorted(self._starts, sample, side="right")) - 1]
+        shard = self.shards[bisect_right(self._starts, sample) - 1]
         with damage_explained(shard.path, KIND):
-            stored = self._stored(shard, name)
-            selected = stored.get_space()
+            stored, selected, memory = self._stored(shard, name)
+            if memory.shape != out.shape:
+                memory.set_extent_simple(out.shape)
             selected.select_hyperslab((sample - shard.first, start, *(0 for _ in out.shape[2:])), out.shape)
-            stored.read(h5py.h5s.create_simple(out.shape), selected, out)
-        finite = np.isfinite(out).reshape(len(out), -1).all(axis=1)
+            stored.read(memory, selected, out)
+        finite = np.isfinite(out)
         if not finite.all():
-            bad = (np.flatnonzero(~finite) + sample).tolist()
+            bad = (np.flatnonzero(~finite.reshape(len(out), -1).all(axis=1)) + sample).tolist()
             raise InputError(
                 f"Field {name!r} in {shard.path} contains NaN or infinity in sample {', '.join(map(str, bad[:10]))}. "
                 "Delete that file and generate it again; if it recurs, the solver diverges for those inputs."
             )
 
-    def _stored(self, shard: Shard, name: str) -> Any:
-        """A field in the open file of a shard, this thread's and this process's own. Looking it up costs as much as reading a sample."""
+    def _stored(self, shard: Shard, name: str) -> tuple[Any, Any, Any]:
+        """A field in the open file of a shard and its spaces in the file and in memory, this thread's and this process's own.
+
+        Looking them up costs as much as reading a sample.
+        """
         local = self._local
         if getattr(local, "process", None) != os.getpid():
             local.process, local.files = os.getpid(), OrderedDict()
-        files: OrderedDict[Path, tuple[Any, dict[str, Any]]] = local.files
+        files: OrderedDict[Path, tuple[Any, dict[str, tuple[Any, Any, Any]]]] = local.files
         if shard.path not in files:
             with reading_hdf5(shard.path, KIND):
                 file: Any = h5py.File(shard.path, "r")
-            files[shard.path] = file, {name: file[f"fields/{name}"].id for name in self.spaces}
+            found = {name: file[f"fields/{name}"].id for name in self.spaces}
+            spaces = {name: (id, id.get_space(), h5py.h5s.create_simple(id.shape)) for name, id in found.items()}
+            files[shard.path] = file, spaces
             if len(files) > _OPEN_FILES:
                 files.popitem(last=False)[1][0].close()
         files.move_to_end(shard.path)
