@@ -35,7 +35,7 @@ def test_an_operator_cuts_the_drag_of_a_cylinder_in_the_reference_solver(tmp_pat
     """On a coarse mesh and for short times; there is no developed vortex street."""
     problem = {"refinements": 0, "dt": 2e-3, "spin_up": 0.4, "settle": 0.1, "average": 0.2, "ramp": 0.05}
     overrides = [f"problem.{key}={value}" for key, value in problem.items()]
-    overrides += ["data.split.train=6", "data.split.valid=1", "data.split.test=1", "training.loop.epochs=60"]
+    overrides += ["data.split.train=6", "data.split.valid=1", "data.split.test=1", "training.loop.epochs=300"]
     result = example("cylinder_drag")["main"](str(tmp_path), tuple(overrides), iterations=2, late=0.4)
     for actuator in ("rotation", "jets"):
         found = result[actuator]
