@@ -68,9 +68,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, folder / "source"]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "env", with_pip=True)
+    venv.create(folder / "env")
     python = folder / "env/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", wheel], check=True)
     # The dependencies come from this environment; the .pth files in it, the editable install's among them, are not read from here.
     (site,) = (folder / "env/lib").glob("python3*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
