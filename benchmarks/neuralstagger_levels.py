@@ -21,7 +21,8 @@ Fields = Mapping[str, Tensor]
 #: Of the vorticity: points along each axis, no more than the data's, and time step.
 SPECTRAL = ((64, 0.005), (48, 0.005), (40, 0.0078), (32, 0.0078), (24, 0.0104), (20, 0.0155), (16, 0.0155), (12, 0.031))
 
-#: On staggered grids: cells by those of the data, and time step by that between frames.
+#: On staggered grids: cells by those of the data, and time step by that between frames; in the channel, where several steps make a frame,
+#: by the data's own.
 STAGGERED = ((1.0, 1.0), (1.0, 2.0), (0.75, 1.0), (0.75, 2.0), (0.5, 2.0), (0.375, 2.0), (0.25, 4.0))
 
 
@@ -86,7 +87,8 @@ class StaggeredLevel(Level):
         cells = node["cells"]
         fewer = [round(share * n) for n in cells] if isinstance(cells, list) else round(share * cells)
         problem = build(node)
-        self.problem = build({**node, "cells": fewer, "dt": longer * node["interval"]})
+        step = node["dt"] if isinstance(problem, InflowChannel) else node["interval"]
+        self.problem = build({**node, "cells": fewer, "dt": longer * step})
         self.name, self.fine, self.fields = problem.outputs[0], problem.grid, fields
         self.start = _moved(fields[self.name][:, 0], self.fine, self.problem.grid)
 
