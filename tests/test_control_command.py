@@ -92,18 +92,18 @@ def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
 
 
 def test_the_known_optimum_of_a_lid_is_found_through_a_trained_operator(tmp_path: Path):
-    sizes = ["problem.mesh=2", "problem.refinements=1", "problem.modes=3", "data.split={train: 96, valid: 8, test: 8}"]
-    learn("lid_driven_stokes", tmp_path, 12, *sizes)
-    case = ["case.cells=4", "case.modes=3"]
+    sizes = ["problem.mesh=4", "problem.refinements=1", "problem.modes=3", "data.split={train: 96, valid: 8, test: 8}"]
+    learn("lid_driven_stokes", tmp_path, 20, *sizes)
+    case = ["case.cells=8", "case.modes=3"]
     optimum = command.run(configured("stokes_lid", tmp_path / "adjoint", *case))["reference"]["objective"]
     found = command.run(configured("stokes_lid", tmp_path / "found", *case, "model=operator", f"run={tmp_path / 'run'}"))
     assert found["reference"]["objective"] == pytest.approx(optimum, rel=0.01)
     assert found["reference"]["objective"] < 0.85 * found["uncontrolled"]["objective"]
-    lid = control.StokesLid(4, modes=3)
+    lid = control.StokesLid(8, modes=3)
     lid.use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
     at, along = ({"g": np.array(values)} for values in ([1.0, -0.5, 0.3], [0.2, 0.7, -1.0]))
     assert control.taylor_test(lid.functional("operator"), at, along).min() > 1.95
-    with pytest.raises(InputError, match="lid has 7 nodes between its ends, that of the case 11"):
+    with pytest.raises(InputError, match="lid has 15 nodes between its ends, that of the case 11"):
         control.StokesLid(6).use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
 
 
