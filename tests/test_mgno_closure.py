@@ -72,13 +72,15 @@ def test_a_normalized_solution_is_inverse_to_the_coefficient():
             parameter.zero_()
     a = smooth_coefficient(9)
     torch.testing.assert_close(operator({"a": 50 * a})["u"], operator({"a": a})["u"] / 50)
+    with pytest.raises(InputError, match=r"needs normalized=True"):
+        replace(DARCY, in_units=True)
     with pytest.raises(InputError, match=r"normalized=True needs"):
         Architecture(normalized=True)
 
 
 def test_a_normalized_solution_is_of_order_one_where_pockets_make_it_large():
     """The unit of the iterates is about the size of the solution, though the coefficient differs by 10⁴ within a sample."""
-    architecture = replace(DARCY, normalized=True, operator=("coefficient",))
+    architecture = replace(DARCY, normalized=True, in_units=True, operator=("coefficient",))
     operator = MgNO(Grid((17, 17)), **IO, architecture=architecture, dirichlet=SIDES[:4], coefficient="a").double()
     levels, network = operator.levels((17, 17)), operator.network
     a = torch.ones(17, 17, 2, dtype=torch.float64)

@@ -38,8 +38,9 @@ class Architecture:
         mapped: whether the grid is mapped to a domain of each sample's own, where the coefficient's operator is: a tensor on the grid.
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
         normalized: solve for coefficients of geometric mean one, and divide the solution by the mean: for equations whose solution is
-            inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size. Iterates are in
-            units of the solution for a constant f, as one more cycle finds it: pockets of small coefficients make it large.
+            inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size.
+        in_units: with that, iterates are in units of the solution for a constant f, as one more cycle finds it: for very rough
+            coefficients, whose small values in pockets make some solutions far larger than others.
         closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear; 0 for constants.
     """
@@ -68,6 +69,7 @@ class Architecture:
     mapped: bool = False
     mean: Mean = "arithmetic"
     normalized: bool = False
+    in_units: bool = False
     closure: int = 0
     bias_cells: int = 4
 
@@ -99,6 +101,8 @@ class Architecture:
             )
         if self.normalized and self.coefficient is None:
             raise InputError('Coefficients are normalized where there is one; normalized=True needs the stencil "coefficient".')
+        if self.in_units and not self.normalized:
+            raise InputError("Iterates have units where coefficients are normalized; in_units=True needs normalized=True.")
         if self.closure and self.coefficient is None:
             raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
         if self.mapped and self.coefficient is None:
@@ -136,7 +140,7 @@ class Architecture:
     def fixed_stencils(self, dim: int) -> tuple[str, ...]:
         """Stencils of operator and source that do not depend on a sample."""
         used = tuple(name for name in (*self.operator, *self.source) if name not in ("coefficient", "transport"))
-        return tuple(dict.fromkeys(used + ("mass",) * self.normalized + _derivatives(dim) * self.transport))
+        return tuple(dict.fromkeys(used + ("mass",) * self.in_units + _derivatives(dim) * self.transport))
 
     def all_stencils(self, dim: int) -> tuple[str, ...]:
         """Every stencil whose element matrices are needed."""

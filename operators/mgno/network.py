@@ -96,7 +96,8 @@ class Network(nn.Module):
         self.sizes = [architecture.iterates, architecture.features] * len(widths)
         self.bias = Bias(sum(self.sizes[:-1]), architecture, dim, periodic_axes)
         one = replace(architecture, iterates=1, mixing="diagonal")
-        self.unit = Cycle(one) if architecture.normalized else None
+        self.unit = Cycle(one) if architecture.in_units else None
+        self.normalized = architecture.normalized
         self.closure = Closure(in_channels, architecture.closure, dim) if architecture.closure else None
         # With these the phase errors of bilinear elements on a level and on the finest are equal, (kh)²/12.
         shares = torch.tensor([(1 - 4.0**-l) / 2 for l in range(architecture.levels)])
@@ -120,7 +121,7 @@ class Network(nn.Module):
             factors, growth = pulled_back(levels.jacobians(x), factors)
         if levels.coefficient is not None:
             a = cast(Tensor, a)
-            if self.unit is not None:
+            if self.normalized:
                 size = a.log().mean(0).exp()
                 a, b = a / size, None if b is None else b / size
             coefficient = levels.coefficient(a, factors, b, self._lumping(len(levels)), growth)
@@ -132,7 +133,9 @@ class Network(nn.Module):
         for i, layer in enumerate(self.layers):
             v, u = layer(v, u, known, (biases[2 * i], biases[2 * i + 1]))
         u = cast(Tensor, u) @ self.head
-        return u if size is None or unit is None else u * (unit / size[:, None])
+        if size is not None:
+            u = u / size[:, None]
+        return u if unit is None else u * unit
 
     def _unit(
         self, cycle: Cycle, levels: Levels, coefficient: list[SampleMatrices] | None, velocities: list[Tensor] | None

@@ -24,8 +24,8 @@ class MgNOProcessor(nn.Module):
         architecture: see :class:`Architecture`.
         dirichlet: boundary tags where the cycles' corrections vanish on every level; a decoder sets the values there.
         coefficient: number of the input channel with the coefficient, positive at the nodes, for architectures that need one. Its scale
-            does not matter beside the weights. Features get its logarithm. A SPON gives it in physical units where the architecture is
-            ``normalized``, and takes the outputs so.
+            does not matter beside the weights. Features get its logarithm. A SPON gives it in physical units where iterates are
+            ``in_units``, and takes the outputs so.
 
     Raises:
         InputError: spaces or cells that stencils are not made for, an unknown tag, a coefficient that is missing or not needed.
@@ -54,8 +54,8 @@ class MgNOProcessor(nn.Module):
         if coefficient is not None and not 0 <= coefficient < in_channels:
             raise InputError(f"There is no input channel {coefficient} among {in_channels} to be the coefficient.")
         self.in_channels, self.out_channels, self.coefficient = in_channels, out_channels, coefficient
-        # Normalized iterates have units of their own, in which they are of order one.
-        self.in_physical_units = architecture.normalized
+        # These iterates are of order one as they are.
+        self.in_physical_units = architecture.in_units
         self.levels = mesh_levels(hierarchy, dirichlet, architecture, hierarchy[0].mass.val.dtype)
         self.network = Network(in_channels, out_channels, architecture, hierarchy[0].mesh.dim)
 
