@@ -51,6 +51,20 @@ class TrainedOperator:
                 "whose problem is that of the case."
             )
 
+    def space(self, field: str) -> Space:
+        """The finite-element space of a field.
+
+        Raises:
+            InputError: the field lives on a grid.
+        """
+        space = self.where[field]
+        if not isinstance(space, Space):
+            raise InputError(
+                f"The operator's field {field!r} lives on a grid, {space}; this case needs one on a mesh. Give the folder of a run whose "
+                "problem is that of the case."
+            )
+        return space
+
 
 class ControlCase(ABC):
     """A control problem with everything that an optimisation and its report need.

@@ -1,7 +1,7 @@
 """Drag reduction of a cylinder by rotation and jets, through the solver's adjoint or through an operator for the mean flow."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -49,8 +49,8 @@ class CylinderDrag(ControlCase):
     def use_operator(self, trained: TrainedOperator) -> None:
         """An operator from the velocity of the surface and the mean flow without control to the mean flow with it."""
         trained.require(*self.problem.inputs, *self.problem.outputs)
-        disc, operator = trained.spaces, trained.operator
-        assert isinstance(disc, Discretization)  # its data have fields of a cylinder
+        trained.space("g")  # which grids have not; the rest is of one discretization
+        disc, operator = cast(Discretization, trained.spaces), trained.operator
         self.problem.export().require_fingerprint(disc.fingerprint, "The operator")
         base = {name: values for name, values in trained.sample.items() if name.endswith("_base")}
         fields = {name: torch.from_numpy(values) for name, values in self._fields.items()}

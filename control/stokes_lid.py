@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..fem import Space, export
+from ..fem import export
 from ..fem.assembly import csr
 from ..fem.firedrake import firedrake
 from ..solvers.navier_stokes import LU
@@ -71,9 +71,7 @@ class StokesLid(ControlCase):
     def use_operator(self, trained: TrainedOperator) -> None:
         """An operator from the force ``f``, which is zero here, and the boundary velocity ``g`` to the velocity ``w`` in H(div)."""
         trained.require("f", "g", "w")
-        V, S = trained.where["g"], trained.where["w"]
-        assert isinstance(V, Space)
-        assert isinstance(S, Space)
+        V, S = trained.space("g"), trained.space("w")
         nodes = V.boundary_nodes("top")
         nodes = nodes[(V.points[nodes, 0] > 1e-9) & (V.points[nodes, 0] < 1 - 1e-9)]
         nodes, order = nodes[V.points[nodes, 0].argsort()], torch.from_numpy(self._along.argsort())

@@ -1,6 +1,7 @@
 """The verb control: a folder with what was found, resumption, and answers to wrong input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from thalweg.commands import generate, train
 from thalweg.commands.control import trained_operator
 from thalweg.commands.run import Run
 from thalweg.errors import FileError, InputError
+from thalweg.fem import Grid
 from thalweg.solvers.grid.problems import SteeredSmoke
 
 
@@ -105,6 +107,9 @@ def test_the_known_optimum_of_a_lid_is_found_through_a_trained_operator(tmp_path
     assert control.taylor_test(lid.functional("operator"), at, along).min() > 1.95
     with pytest.raises(InputError, match="lid has 15 nodes between its ends, that of the case 11"):
         control.StokesLid(6).use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
+    on_grids = replace(trained_operator(Run(str(tmp_path / "run"), "cpu")), where=dict.fromkeys(("f", "g", "w"), Grid((5, 5))))
+    with pytest.raises(InputError, match="'g' lives on a grid"):
+        lid.use_operator(on_grids)
 
 
 def test_smoke_is_steered_through_a_trained_operator_as_through_the_solver(tmp_path: Path):

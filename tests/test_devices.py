@@ -31,6 +31,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 DEVICE = "meta"
 EXPERIMENTS = {
     "fno_burgers": "burgers",
+    "fno_smoke": "steered_smoke",
     "spon_mean_flow": "controlled_cylinder",
     "spon_flow_stepper": "cylinder_flow",
     "neuralstagger_cavity": "neuralstagger_cavity",

@@ -292,7 +292,7 @@ def test_a_file_that_cannot_grow_leaves_the_earlier_shards(tmp_path: Path):
     generate(darcy(41), tmp_path, 2, samples_per_shard=2, preview=False)
     before = contents(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
     try:
         with pytest.raises(FileError, match="could not be written"):
             generate(darcy(41), tmp_path, 8, samples_per_shard=2, preview=False)

@@ -10,6 +10,7 @@ import torch
 from thalweg import data, fem, operators
 from thalweg.fem import DiscretizationFamily, FieldsOnMesh
 from thalweg.fem.averages import mean_squares, root_mean_square
+from thalweg.operators.mgno.scaling import Standardization
 
 f64 = torch.float64
 
@@ -140,3 +141,11 @@ def test_every_mesh_of_a_family_counts(tmp_path: Path):
     assert operator.operator.output_scale.item() == pytest.approx(3 * 3**0.5)
     operator.set_scales(FieldsOnMesh(2, parts[2].fields))
     assert operator.operator.input_scale.item() == pytest.approx(2)
+
+
+def test_one_sample_is_standardized_by_itself():
+    scale = Standardization(2, "point", (3, 4))
+    u = torch.rand(1, 2, 3, 4)
+    scale.fit(u)
+    torch.testing.assert_close(scale(u), torch.zeros_like(u))
+    torch.testing.assert_close(scale.inverse(torch.ones_like(u)), u)

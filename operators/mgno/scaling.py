@@ -129,7 +129,8 @@ class Standardization(nn.Module):
         """Take mean and deviation over samples, and over points where there is one for each channel, ``(samples, channels, x, y)``."""
         if self.per:
             over = (0,) if self.per == "point" else (0, *range(2, u.ndim))
-            deviation, mean = torch.std_mean(u.double(), over)
+            alone = self.per == "point" and len(u) == 1  # one sample does not vary
+            deviation, mean = torch.std_mean(u.double(), over, correction=0 if alone else 1)
             self.mean.copy_(mean.view_as(self.mean))
             # Where every sample has one value, as on a Dirichlet boundary, that value is predicted.
             self.deviation.copy_(deviation.view_as(self.deviation))
