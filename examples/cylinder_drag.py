@@ -60,7 +60,7 @@ def main(folder: str = "outputs/cylinder_drag", overrides: tuple[str, ...] = (),
             print(
                 f"{actuator} by {model}: strength {path['strength']:.3f}, drag {uncontrolled:.4f} uncontrolled, {path['predicted']:.4f} "
                 f"predicted, {path['reference']:.4f} in the reference solver ({100 * cut:.1f} % less); {path['evaluations']} evaluations, "
-                f"{path['seconds']:.1f} s, Taylor rate {path['taylor']:.2f}"
+                f"{path['seconds']:.3g} s, Taylor rate {path['taylor']:.2f}"
             )
         best = {actuator: np.array(paths["operator"]["strength"])}
         panels = case.panels(best)
