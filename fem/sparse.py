@@ -79,12 +79,7 @@ class SparseMatrix(nn.Module):
         Raises:
             InputError: the first axis has another length.
         """
-        if h.ndim == 0 or h.shape[0] != self.shape[1]:
-            raise InputError(
-                f"A {self.shape[0]} x {self.shape[1]} matrix got features of shape {tuple(h.shape)}; "
-                f"their first axis must have {self.shape[1]} nodes."
-            )
-        return self._product(self.arrays, h)
+        return self._product(self.arrays, h, self.shape)
 
     def adjoint_on_nodes(self, h: Tensor) -> Tensor:
         """``A.T.on_nodes(h)`` by this module's own arrays: a transpose kept beside its matrix would have copies of them on a GPU.
@@ -92,16 +87,16 @@ class SparseMatrix(nn.Module):
         Raises:
             InputError: the first axis has another length.
         """
-        if h.ndim == 0 or h.shape[0] != self.shape[0]:
-            raise InputError(
-                f"The transpose of a {self.shape[0]} x {self.shape[1]} matrix got features of shape {tuple(h.shape)}; "
-                f"their first axis must have {self.shape[0]} nodes."
-            )
-        return self._product(transposed(self.arrays), h)
+        return self._product(transposed(self.arrays), h, (self.shape[1], self.shape[0]))
 
-    def _product(self, arrays: Arrays, h: Tensor) -> Tensor:
-        y = product(arrays, h.reshape(h.shape[0], -1).to(self.val.dtype))
-        return y.reshape(arrays[0].shape[0] - 1, *h.shape[1:]).to(h.dtype)
+    def _product(self, arrays: Arrays, h: Tensor, shape: tuple[int, int]) -> Tensor:
+        rows, columns = shape
+        if h.ndim == 0 or h.shape[0] != columns:
+            raise InputError(
+                f"A {rows} x {columns} matrix got features of shape {tuple(h.shape)}; their first axis must have {columns} nodes."
+            )
+        y = product(arrays, h.reshape(columns, -1).to(self.val.dtype))
+        return y.reshape(rows, *h.shape[1:]).to(h.dtype)
 
     def diagonal(self) -> Tensor:
         return torch.from_numpy(self.to_scipy().diagonal()).to(self.val)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mgno_cycles import DARCY
 from thalweg.errors import InputError
 from thalweg.fem.assembly import csr
 from thalweg.fem.uniform_grid import Grid
@@ -16,17 +17,7 @@ from thalweg.operators.mgno.cycle import Cycle
 from thalweg.operators.mgno.grid_levels import grid_levels
 from thalweg.operators.mgno.mapping import pulled_back
 
-MAPPED = Architecture(
-    features=4,
-    iterates=2,
-    layers=2,
-    operator=("coefficient", "mass"),
-    source=("mass", "dx"),
-    coefficient="galerkin",
-    mapped=True,
-    levels=3,
-    coarsest=2,
-)
+MAPPED = replace(DARCY, source=("mass", "dx"), mapped=True)
 IO = {"inputs": {"x": 2}, "outputs": {"u": 1}}
 
 

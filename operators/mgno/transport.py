@@ -11,6 +11,7 @@ from ...errors import InputError
 from ...fem import SparseMatrix
 from ...fem.uniform_grid import Grid
 from ..encoders import Fields
+from ..spectral_derivatives import spectral_derivatives
 
 
 class Velocity(Protocol):
@@ -35,15 +36,9 @@ class VorticityVelocity:
         if grid.dim != 2 or not all(grid.periodic):
             raise InputError(f"A vorticity has its velocity by Fourier series on a periodic rectangle, not on {grid}.")
         w = fields[self.field][:, -1:]
-        (nx, ny), (Lx, Ly) = w.shape[-2:], grid.lengths
-        mx = torch.fft.fftfreq(nx, 1 / nx, dtype=w.dtype, device=w.device)[:, None]
-        my = torch.arange(ny // 2 + 1, dtype=w.dtype, device=w.device)
-        # The Nyquist waves have no derivative.
-        kx = 2 * torch.pi / Lx * torch.where(2 * mx.abs() < nx, mx, 0.0)
-        ky = 2 * torch.pi / Ly * torch.where(2 * my < ny, my, 0.0)
-        squares = kx**2 + ky**2
-        psi = torch.fft.rfft2(w) * torch.where(squares > 0, 1 / squares.clamp_min(1e-30), 0.0)
-        return torch.fft.irfft2(torch.cat([1j * ky * psi, -1j * kx * psi], 1), s=(nx, ny))
+        dx, dy, laplacian = spectral_derivatives(w, grid.lengths)
+        psi = torch.fft.rfft2(w) / laplacian
+        return torch.fft.irfft2(torch.cat([dy * psi, -dx * psi], 1), s=w.shape[-2:])
 
 
 @dataclass(frozen=True)

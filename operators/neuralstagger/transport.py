@@ -1,12 +1,13 @@
 """Networks that see how a vorticity is carried: what is far away reaches them without a wide stencil."""
 
 from collections.abc import Callable
-from math import comb
+from math import comb, pi
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ..spectral_derivatives import spectral_derivatives
 from .features import WithFeatures
 
 
@@ -38,17 +39,12 @@ class WithTransport(WithFeatures):
 
     def features(self, w: Tensor, /) -> Tensor:
         """Velocity, transport and its further orders, ``(batch, 2 + orders, x, y)``, of vorticities ``(batch, 1, x, y)``."""
-        nx, ny = w.shape[-2:]
-        kx = torch.fft.fftfreq(nx, 1 / nx, dtype=w.dtype, device=w.device)[:, None]
-        ky = torch.arange(ny // 2 + 1, dtype=w.dtype, device=w.device)
-        # The Nyquist waves have no derivative.
-        dx, dy = 1j * torch.where(2 * kx.abs() < nx, kx, 0.0), 1j * torch.where(2 * ky < ny, ky / self.aspect, 0.0)
-        laplacian = (kx**2 + (ky / self.aspect) ** 2).clamp_min(min(1.0, self.aspect**-2))
+        dx, dy, laplacian = spectral_derivatives(w, (2 * pi, 2 * pi * self.aspect))
         velocities, gradients, changes = [], [], []
         for order in range(self.orders):
             spectrum = torch.fft.rfft2(w)
             psi = spectrum / laplacian
-            values = torch.fft.irfft2(torch.cat([dy * psi, -dx * psi, dx * spectrum, dy * spectrum], 1), s=(nx, ny))
+            values = torch.fft.irfft2(torch.cat([dy * psi, -dx * psi, dx * spectrum, dy * spectrum], 1), s=w.shape[-2:])
             velocities.append(values[:, :2])
             gradients.append(values[:, 2:])
             # Leibniz' rule for the derivatives of u·∇ω in time.
