@@ -205,16 +205,13 @@ class StaggeredResidual:
 class HasFlow(Protocol):
     """A problem whose reference solver is a :class:`StaggeredFlow`, such as the lid-driven cavity."""
 
-    device: torch.device
-
     def flow(self) -> StaggeredFlow: ...
 
 
 def residual_of(
-    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", held: bool = False, device: str = "cpu"
+    problem: HasFlow, dt: float, scheme: str = "midpoint", pressure: Pressure = "curl", held: bool = False
 ) -> StaggeredResidual:
-    """The residual of a problem's flow, from a configuration, made on a device; a loss takes it to that of its fields."""
-    problem.device = torch.device("cpu" if device == "auto" else device)
+    """The residual of a problem's flow, from a configuration; a loss takes it to the device of its fields."""
     return StaggeredResidual(problem.flow(), dt, scheme, pressure, held)
 
 
