@@ -10,10 +10,10 @@ from contextlib import contextmanager
 def finished_first() -> Iterator[None]:
     """Let the block end before a Ctrl-C is heard, by whoever listened before; a second one interrupts at once.
 
-    Only the main thread hears signals; in another one this does nothing.
+    Only the main thread hears signals; in another one this does nothing, nor where Ctrl-C is ignored, as in a shell's background.
     """
     listener = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or listener is None:
+    if threading.current_thread() is not threading.main_thread() or listener in (None, signal.SIG_IGN):
         yield
         return
     heard = False

@@ -124,6 +124,7 @@ def test_a_perfect_beam_cannot_decide_where_to_buckle():
 def test_an_interruption_waits_for_the_end_of_a_solve(beam: HyperelasticBeam, buckled: dict):
     """An error within PETSc's callbacks would end in its own traceback."""
     inputs, iterations = {name: buckled[name] for name in beam.inputs}, []
+    listener = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 
     def interrupt(_: object, iteration: int, __: float) -> None:
         if not iterations:
@@ -136,6 +137,7 @@ def test_an_interruption_waits_for_the_end_of_a_solve(beam: HyperelasticBeam, bu
             beam.solve(inputs)
     finally:
         beam.nonlinear_solver.snes.monitorCancel()
+        signal.signal(signal.SIGINT, listener)
     assert len(iterations) > 1
     assert iterations == list(range(len(iterations)))  # one solve, and none after it
     assert np.abs(beam.solve(inputs)["u"].dat.data_ro - buckled["u"].dat.data_ro).max() < 1e-9
