@@ -50,6 +50,22 @@ for path in sorted(folder.rglob("*")):
 """
 
 
+def test_packages_are_imported_when_they_are_named():
+    program = "import sys, thalweg; assert 'torch' not in sys.modules; print(thalweg.fem.load.__name__, *dir(thalweg))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert done.stdout.split() == [
+        "load",
+        "control",
+        "data",
+        "errors",
+        "fem",
+        "operators",
+        "solvers",
+        "training",
+        "visualization",
+    ]
+
+
 def package_folders() -> list[Path]:
     return [ROOT.joinpath(*name.split(".")[1:]) for name in PACKAGES]
 
