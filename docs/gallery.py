@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from indexed_colours import shrink
+
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 
@@ -21,13 +23,18 @@ PICTURES = {
     "initial_state": "outputs/initial_state/initial_state.png",
     "coarse_to_fine": "outputs/coarse_to_fine/coarse_to_fine.png",
 }
+#: Those that show fields alone, which few colours do for.
+FIELDS = {"stokes_boundary_control", "duct_shape"}
 
 
 def run(name: str) -> None:
     done = subprocess.run([sys.executable, str(EXAMPLES / f"{name}.py")], cwd=HERE.parent, text=True, stdout=subprocess.PIPE)
     done.check_returncode()
     (HERE / "gallery" / f"{name}.txt").write_text(done.stdout)
-    (HERE / "images" / f"{name}.png").write_bytes((HERE.parent / PICTURES[name]).read_bytes())
+    picture = HERE / "images" / f"{name}.png"
+    picture.write_bytes((HERE.parent / PICTURES[name]).read_bytes())
+    if name in FIELDS:
+        shrink(picture)
 
 
 if __name__ == "__main__":
