@@ -42,7 +42,11 @@ class Control:
 
 
 class Controls:
-    """Several controls as one vector ``x`` of their values by their scales."""
+    """Several controls as one vector ``x`` of their values by their scales.
+
+    Raises:
+        InputError: there are none.
+    """
 
     def __init__(self, controls: Iterable[Control]):
         self._controls = {control.name: control for control in controls}

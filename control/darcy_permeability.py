@@ -78,6 +78,9 @@ class DarcyPermeability(ControlCase):
         sensors: along each side.
         noise: its standard deviation; the pressure averages 0.045.
         truth: number of the random truth.
+
+    Raises:
+        InputError: a number of cells, modes or sensors, or the noise, is out of its range.
     """
 
     models = ("torch", "operator")
@@ -94,7 +97,11 @@ class DarcyPermeability(ControlCase):
         self._grid, self._truth = Grid((cells + 1, cells + 1)), log_a[0, :, ::2, ::2]
 
     def use_operator(self, trained: TrainedOperator) -> None:
-        """An operator from ``a`` to ``u``, trained on log-normal coefficients of the prior."""
+        """An operator from ``a`` to ``u``, trained on log-normal coefficients of the prior.
+
+        Raises:
+            InputError: the operator lives on another grid.
+        """
         trained.require("a", "u")
         if trained.where["a"] != self._grid or trained.where["u"] != self._grid:
             raise InputError(

@@ -34,7 +34,11 @@ def expected_frequency(signal: Tensor, interval: float, width: float = 0.15) -> 
 
 
 def power_spectrum(signal: Tensor, interval: float, width: float = 0.15) -> tuple[Tensor, Tensor]:
-    """The frequencies ``(frequency,)`` and the powers ``(..., frequency)`` of :func:`expected_frequency`, which sum to one."""
+    """The frequencies ``(frequency,)`` and the powers ``(..., frequency)`` of :func:`expected_frequency`, which sum to one.
+
+    Raises:
+        InputError: fewer than 8 values, an interval or a width that is not positive.
+    """
     n = signal.shape[-1]
     if n < 8 or not interval > 0 or not width > 0:
         raise InputError(f"A frequency needs 8 values or more, a positive interval and width; got {n}, {interval} and {width}.")

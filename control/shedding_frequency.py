@@ -55,7 +55,11 @@ class SheddingFrequency(ControlCase):
         return {"inflow": np.ones(())}
 
     def use_operator(self, trained: TrainedOperator) -> None:
-        """A :class:`NeuralStagger` for the stream function, trained on flows of the same channel."""
+        """A :class:`NeuralStagger` for the stream function, trained on flows of the same channel.
+
+        Raises:
+            InputError: the operator is no NeuralStagger on the case's grid.
+        """
         trained.require(*self.problem.inputs)
         if not isinstance(trained.operator, NeuralStagger) or trained.where["psi"] != self.problem.grid:
             raise InputError(

@@ -37,6 +37,9 @@ class StokesLid(ControlCase):
         V: space of the velocities; ``dofs`` are the control's in it.
         g, z: the boundary velocity, and (u, p).
         wanted: u_d in UFL.
+
+    Raises:
+        InputError: too few cells, as many modes as nodes, an alpha that is not positive.
     """
 
     models = ("firedrake", "operator")
@@ -69,7 +72,11 @@ class StokesLid(ControlCase):
         self._misfit: Callable[[Tensor], Tensor] | None = None
 
     def use_operator(self, trained: TrainedOperator) -> None:
-        """An operator from the force ``f``, which is zero here, and the boundary velocity ``g`` to the velocity ``w`` in H(div)."""
+        """An operator from the force ``f``, which is zero here, and the boundary velocity ``g`` to the velocity ``w`` in H(div).
+
+        Raises:
+            InputError: the operator's lid has another number of nodes.
+        """
         trained.require("f", "g", "w")
         V, S = trained.space("g"), trained.space("w")
         nodes = V.boundary_nodes("top")

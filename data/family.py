@@ -41,6 +41,9 @@ def generate_family(
     """Solve the problem on ``num_members`` domains, ``samples_per_member`` times each; resumable as :func:`generate`.
 
     ``options`` are those of :func:`generate`. Domain k depends on (seed, k) alone, and sample i on it on (seed, k, i).
+
+    Raises:
+        InputError: the seed is no whole number of 0 or more.
     """
     if not isinstance(seed, int) or seed < 0:
         raise InputError(f"A seed is a whole number of 0 or more, not {seed!r}.")

@@ -14,6 +14,9 @@ class Hierarchy(nn.Module):
     """Spaces ``fine, ..., coarse`` and prolongations; ``prolongation(l)`` maps level ``l + 1`` to level ``l``, its transpose restricts.
 
     The spaces may differ in mesh, in degree, or in both: they only need an exported transfer from each to the next finer one.
+
+    Raises:
+        InputError: prolongations are too few, too many, or do not lead from each space to the next.
     """
 
     def __init__(self, spaces: Sequence[Space], prolongations: Sequence[SparseMatrix]):

@@ -80,7 +80,11 @@ class MixedSpace(Space):
         return self.subspaces[subspace].boundary_dofs(tags) + self._starts[subspace]
 
     def inner(self, u: Tensor, v: Tensor, norm: str | Sequence[str] = "L2") -> Tensor:
-        """Inner product, the sum of those of the subspaces; ``norm`` is one for all or one for each: ``("H1", "L2")``."""
+        """Inner product, the sum of those of the subspaces; ``norm`` is one for all or one for each: ``("H1", "L2")``.
+
+        Raises:
+            InputError: there are not as many norms as subspaces.
+        """
         norms = [norm] * len(self.sizes) if isinstance(norm, str) else list(norm)
         if len(norms) != len(self.sizes):
             raise InputError(
@@ -94,7 +98,11 @@ class MixedSpace(Space):
         return root(self.inner(u, u, norm))
 
     def interpolate(self, f: Function | Sequence[Function]) -> Tensor:
-        """The interpolants of one function for each subspace, as one field; see :meth:`Space.interpolate`."""
+        """The interpolants of one function for each subspace, as one field; see :meth:`Space.interpolate`.
+
+        Raises:
+            InputError: there are not as many functions as subspaces.
+        """
         if callable(f) or len(f) != len(self.sizes):
             raise InputError(f"Mixed space {self.name!r} needs a list of {len(self.sizes)} functions, one for each subspace.")
         return self.merge(*(space.interpolate(g) for space, g in zip(self.subspaces, f, strict=True)))

@@ -20,6 +20,9 @@ class Observation(nn.Module):
         matrix: the values of the basis functions at the points.
         points: ``(num_points, dim)``.
         space: name of the space.
+
+    Raises:
+        InputError: matrix and points do not fit each other.
     """
 
     points: Tensor
@@ -44,6 +47,9 @@ class Observation(nn.Module):
         The field minimises ``‖u‖² + length² ‖∇u‖² + ‖A u - y‖² / λ``, with λ the part ``noise²`` of the mean diagonal of ``A W⁻¹ Aᵀ``:
         ``u = W⁻¹ Aᵀ (A W⁻¹ Aᵀ + λ)⁻¹ y`` with ``W = M + length² K`` (regularised least squares; Stuart, Acta Numerica 2010). With a
         small ``noise`` values are met where they can be, and points may be more than dofs or repeated.
+
+        Raises:
+            InputError: the space is not the observed one.
         """
         if space.num_dofs != self.matrix.shape[1]:
             raise InputError(f"The observed space has {self.matrix.shape[1]} dofs, but {space.name!r} has {space.num_dofs}.")

@@ -88,6 +88,9 @@ class L2Projection(nn.Module):
     Args:
         space: the space to project to.
         product: ``B_ij = ∫ φ_i ψ_j``, see :meth:`Discretization.product`.
+
+    Raises:
+        InputError: the products do not lead into the space.
     """
 
     def __init__(self, space: Space, product: SparseMatrix):

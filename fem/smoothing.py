@@ -18,6 +18,9 @@ class Smoothing(nn.Module):
         space: of u and w, ``(batch, dofs)``.
         length: ℓ.
         tags: boundary parts.
+
+    Raises:
+        InputError: the length is negative.
     """
 
     free: Tensor

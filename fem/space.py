@@ -180,7 +180,11 @@ class Space(nn.Module):
             raise InputError(f"Functions cannot be interpolated into {self.name!r}, whose values are symmetric tensors.")
 
     def inner(self, u: Tensor, v: Tensor, norm: str = "L2") -> Tensor:
-        """Inner product that belongs to a norm, ``(..., dofs), (..., dofs) -> (...)``."""
+        """Inner product that belongs to a norm, ``(..., dofs), (..., dofs) -> (...)``.
+
+        Raises:
+            InputError: there is no such norm; a field has another number of dofs.
+        """
         if norm not in NORMS:
             raise InputError(f"Unknown norm {norm!r}; choose one of {', '.join(NORMS)}.")
         self._check(u)

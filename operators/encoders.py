@@ -38,7 +38,11 @@ class Encoder(nn.Module):
         return fields[name]
 
     def channels(self, name: str, u: Tensor) -> Tensor:
-        """Dofs ``(batch, nodes * components)`` as channels ``(batch, components, nodes)``."""
+        """Dofs ``(batch, nodes * components)`` as channels ``(batch, components, nodes)``.
+
+        Raises:
+            InputError: the field has another shape.
+        """
         if u.ndim != 2 or u.shape[-1] != self.space.num_dofs:
             raise InputError(
                 f"Field {name!r} has shape {tuple(u.shape)}; expected (batch, {self.space.num_dofs}), the dofs of space "
@@ -225,6 +229,9 @@ class GeometryEncoder(Encoder):
         space: the processor's space.
         tags: boundary parts, a channel each.
         coordinates: whether coordinates are channels, too; without them an operator commutes with translations.
+
+    Raises:
+        InputError: there is nothing to encode, neither tags nor coordinates.
     """
 
     geometry: Tensor
@@ -248,7 +255,11 @@ class GeometryEncoder(Encoder):
 
 
 class JointEncoder(Encoder):
-    """The channels of several encoders at the same nodes, one after the other: of one space, or of a space and vectors of its functions."""
+    """The channels of several encoders at the same nodes, one after the other: of one space, or of a space and vectors of its functions.
+
+    Raises:
+        InputError: the encoders lead into different spaces.
+    """
 
     def __init__(self, encoders: Sequence[Encoder]):
         super().__init__()

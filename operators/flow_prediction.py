@@ -93,7 +93,11 @@ class PredictorCorrector(Operator):
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
-        """From trajectories ``(samples, time, dofs)``: what is left to correct is known from neighbouring frames."""
+        """From trajectories ``(samples, time, dofs)``: what is left to correct is known from neighbouring frames.
+
+        Raises:
+            InputError: the fields are no trajectories.
+        """
         u = fields["u"]
         if u.ndim != 3:
             raise InputError(

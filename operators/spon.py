@@ -39,6 +39,9 @@ class SPON(Operator):
     The fields' scales (see :meth:`set_scales`) are part of the operator and stored with its weights. Scaling is linear and without a
     shift, so that homogeneous conditions and linearity survive it. In mixed precision only the processor is in the lower one: what
     encoders know and decoders enforce holds in that of their matrices.
+
+    Raises:
+        InputError: the processor's channels are not those of encoder and decoder.
     """
 
     def __init__(self, encoder: Encoder, processor: nn.Module, decoder: Decoder):

@@ -19,6 +19,9 @@ class PositiveDecoder(Decoder):
         field: name of the output field.
         minimum: lower bound of the field.
         scale: good values: the size that the field has above its minimum.
+
+    Raises:
+        InputError: the basis functions change sign; ``scale`` is not positive or ``minimum`` negative.
     """
 
     enforces = POSITIVITY
@@ -58,6 +61,9 @@ class IntegralDecoder(Decoder):
         >>> p = IntegralDecoder(V, "p", 0.0)(torch.randn(2, 1, 25, dtype=torch.float64), {})["p"]
         >>> bool(V.inner(p, torch.ones_like(p)).abs().max() < 1e-12)
         True
+
+    Raises:
+        InputError: the space is not scalar, or an integral to scale to is not positive.
     """
 
     enforces = INTEGRAL
@@ -78,7 +84,11 @@ class IntegralDecoder(Decoder):
         self.register_buffer("shift", one / (self.weights @ one), persistent=False)
 
     def hold(self, fixed: Tensor) -> None:
-        """Leave these dofs, a mask ``(dofs,)``, alone: their boundary values are prescribed."""
+        """Leave these dofs, a mask ``(dofs,)``, alone: their boundary values are prescribed.
+
+        Raises:
+            InputError: no dof is left to set the integral by.
+        """
         free = torch.where(fixed, 0, self.shift)
         if not free.any():
             raise InputError(f"All dofs of {self.field!r} are prescribed; none is left to set its integral.")
@@ -120,6 +130,9 @@ class CurlDecoder(Decoder):
         >>> u = decoder(torch.randn(2, 1, 25, dtype=torch.float64), {})["u"]
         >>> bool(disc.derivative("R", "D")(u).abs().max() < 1e-12)  # its divergence
         True
+
+    Raises:
+        InputError: the curl does not lead from the potential into the space's divergence-free fields.
     """
 
     enforces = DIVERGENCE

@@ -21,6 +21,9 @@ class AverageEncoder(FieldwiseEncoder):
         fields: for each field name, the products of its space, of nodal elements, with ``space`` (see :meth:`Discretization.product`).
         power: p, of the field's dofs; −1 for the resistance that belongs to a conductivity, 0 for the logarithm. Fields must be positive
             then.
+
+    Raises:
+        InputError: the space is not of scalar Lagrange elements of degree 1.
     """
 
     weights: Tensor

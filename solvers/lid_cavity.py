@@ -27,6 +27,9 @@ class LidCavity(Problem):
         viscosity: ν.
         speed: range of the lid's random speeds U.
         degree: of the velocity; the pressure has one less.
+
+    Raises:
+        InputError: too few cells, a degree below 2, a viscosity that is not positive.
     """
 
     inputs = ("g",)

@@ -26,6 +26,9 @@ class MaternField:
         smoothness: ν; with it, ν + d/2 must be an even integer 2, 4, ... (in 2D: 1, 3, ...).
         deviation: standard deviation in the interior.
         mean: constant that is added.
+
+    Raises:
+        InputError: length or deviation is not positive; smoothness + dimension/2 is not 2, 4, 6, ...
     """
 
     def __init__(self, V: Any, length: float, smoothness: float = 1.0, deviation: float = 1.0, mean: float = 0.0):

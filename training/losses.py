@@ -107,6 +107,9 @@ class WeightedSum(Metric):
     Args:
         losses: metrics by name.
         weights: of each, by the same names.
+
+    Raises:
+        InputError: losses and weights have different names.
     """
 
     def __init__(self, losses: Mapping[str, Metric], weights: Mapping[str, float]):

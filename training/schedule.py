@@ -26,7 +26,11 @@ def cosine(optimizer: Optimizer, total_steps: int, final: float = 0.0) -> LRSche
 
 
 def constant(optimizer: Optimizer, warmup_steps: int = 0) -> LRScheduler:
-    """The optimiser's rate, after a linear rise over the first steps."""
+    """The optimiser's rate, after a linear rise over the first steps.
+
+    Raises:
+        InputError: ``warmup_steps`` is negative.
+    """
     if warmup_steps < 0:
         raise InputError(f"warmup_steps must not be negative, but is {warmup_steps}.")
     if warmup_steps == 0:

@@ -17,6 +17,9 @@ class TruncatedH1(FieldMetric):
     Args:
         field: name of the field, ``(batch, [time,] channel, x, y)``.
         cutoff: 20 as published.
+
+    Raises:
+        InputError: the cutoff is no wave number of at least 1.
     """
 
     def __init__(self, field: str, cutoff: int | None = 20):

@@ -71,7 +71,11 @@ def plot_boundary_field(
     limits: tuple[float, float] | None = None,
     colours: str = "viridis",
 ) -> ScalarMappable:
-    """Draw the values of one field along the boundary parts with these tags (the whole boundary by default); see :func:`plot_field`."""
+    """Draw the values of one field along the boundary parts with these tags (the whole boundary by default); see :func:`plot_field`.
+
+    Raises:
+        InputError: the mesh has no such tag.
+    """
     mesh = space.mesh
     require_two_dimensions(mesh, f"the mesh of space {space.name!r}")
     if unknown := sorted(set(tags) - set(mesh.facets)):

@@ -78,7 +78,11 @@ class Residual(nn.Module):
         return result.T.reshape(*batch_shape, rows) if self.test else result.reshape(batch_shape)
 
     def columns(self, values: Mapping[str, Tensor | float]) -> tuple[dict[str, Tensor], dict[str, Tensor], torch.Size]:
-        """Fields ``(dofs, batch or 1)`` and constants ``(components, batch or 1)`` as the kernels take them, and the batch axes."""
+        """Fields ``(dofs, batch or 1)`` and constants ``(components, batch or 1)`` as the kernels take them, and the batch axes.
+
+        Raises:
+            InputError: the leading axes do not broadcast against each other.
+        """
         tensors = self._checked(values)
         batch_shapes = {name: t.shape[: t.ndim - len(self.arguments[name].shape)] for name, t in tensors.items()}
         try:

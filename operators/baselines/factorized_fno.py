@@ -47,6 +47,9 @@ class FactorizedFNO(nn.Module):
         factor: width of each layer's pointwise network, over ``width``.
         projection: width of the last hidden map.
         coordinates: give the network the points' coordinates.
+
+    Raises:
+        InputError: an axis without modes.
     """
 
     def __init__(

@@ -82,6 +82,9 @@ class SpectralConvolution(nn.Module):
     R is a complex matrix ``(in_channels, out_channels)`` for each of the lowest wave numbers, ``modes[a]`` of either sign along axis a;
     along the last axis the nonnegative ones suffice. On a grid too coarse for them the highest are left out, so that the weights belong
     to no resolution.
+
+    Raises:
+        InputError: an axis without modes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, modes: Sequence[int]):

@@ -87,6 +87,9 @@ class MeshGraphNet(nn.Module):
         in_channels, out_channels: of the fields.
         width: features of a node and of an edge.
         steps: how often messages are passed.
+
+    Raises:
+        InputError: the dofs are not values at nodes.
     """
 
     def __init__(self, space: Space, in_channels: int, out_channels: int = 1, width: int = 128, steps: int = 15):

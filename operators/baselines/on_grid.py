@@ -20,6 +20,9 @@ class OnGrid(nn.Module):
         space: scalar Lagrange elements, of the encoder and the decoder.
         shape: points of the grid along each axis of the mesh's bounding box.
         network: ``(batch, in_channels + 1, x, y) -> (batch, out_channels, x, y)``, such as :class:`FNO`.
+
+    Raises:
+        InputError: the space is not scalar.
     """
 
     mask: Tensor

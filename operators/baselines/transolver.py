@@ -59,6 +59,9 @@ class Transolver(nn.Module):
         width: features of a point.
         layers, heads, slices: of the attention.
         ratio: hidden width of each block's pointwise network, over ``width``.
+
+    Raises:
+        InputError: the width is no multiple of the number of heads.
     """
 
     points: Tensor

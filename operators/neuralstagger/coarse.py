@@ -36,7 +36,11 @@ class CoarseSolver(nn.Module):
         return self.rollout(u, 1, inputs, moves)[:, 1]
 
     def rollout(self, u: Tensor, steps: int, inputs: Tensor | None = None, moves: Tensor | None = None) -> Tensor:
-        """The given frame and the ``steps`` frames after it, ``(batch, steps + 1, channel, X, Y[, Z])``."""
+        """The given frame and the ``steps`` frames after it, ``(batch, steps + 1, channel, X, Y[, Z])``.
+
+        Raises:
+            InputError: state or inputs have another shape.
+        """
         if u.dim() != self.scale.dim() + 1 or u.shape[1] != len(self.scale):
             raise InputError(
                 f"Expected (batch, {len(self.scale)}, {', '.join('XYZ'[: self.scale.dim() - 1])}); got {tuple(u.shape)}."

@@ -31,7 +31,11 @@ class Courant:
             raise InputError(f"Time step, spacings, speed and limit must be positive; got {self}.")
 
     def number(self, decomposition: Decomposition) -> float:
-        """The Courant number of one step of a coarse solver."""
+        """The Courant number of one step of a coarse solver.
+
+        Raises:
+            InputError: there are not as many spacings as axes.
+        """
         if len(self.spacings) != decomposition.dim:
             raise InputError(f"There are {len(self.spacings)} spacings for the {decomposition.dim} axes of {decomposition}.")
         coarse = min(s * h for s, h in zip(decomposition.space, self.spacings, strict=True))

@@ -93,7 +93,11 @@ class Decomposition:
         return u.movedim(within, tuple(range(self.dim))).flatten(0, self.dim - 1)
 
     def merge(self, parts: Tensor, shape: Sequence[int] | None = None) -> Tensor:
-        """The inverse of :meth:`split`; ``shape`` are the points of the grid, where padding has to be cut off."""
+        """The inverse of :meth:`split`; ``shape`` are the points of the grid, where padding has to be cut off.
+
+        Raises:
+            InputError: there are not as many sub-grids as the factors say.
+        """
         if parts.dim() <= self.dim or parts.shape[0] != self.num_sub_grids:
             raise InputError(
                 f"Expected {self.num_sub_grids} sub-grids with {self.dim} axes, (sub-grids, ..., {'XYZ'[: self.dim]}); got "
@@ -110,7 +114,11 @@ class Decomposition:
         return u
 
     def split_frames(self, u: Tensor) -> Tensor:
-        """A trajectory ``(batch, time, channel, x[, y[, z]])`` to ``(subtasks, batch, time / s_t, channel, X[, Y[, Z]])``."""
+        """A trajectory ``(batch, time, channel, x[, y[, z]])`` to ``(subtasks, batch, time / s_t, channel, X[, Y[, Z]])``.
+
+        Raises:
+            InputError: the frames are no multiple of the time factor.
+        """
         if u.dim() != self.dim + 3 or u.shape[1] == 0 or u.shape[1] % self.time:
             raise InputError(
                 f"Expected (batch, time, channel, {', '.join('xyz'[: self.dim])}) with a multiple of {self.time} frames; got "

@@ -28,6 +28,9 @@ def multiscale_trigonometric(
 
     A coefficient of Owhadi's, with random frequencies as in Liu, Xu, Cao and Zhang (HANO, arXiv 2210.10890). ``(batch, 1, x, y)`` at the
     nodes, boundary included; sample i depends on (seed, i) only. Good values: 1023 nodes and 6 scales.
+
+    Raises:
+        InputError: fewer than 2 nodes or 1 scale.
     """
     if nodes < 2 or scales < 1:
         raise InputError(f"The coefficient needs at least 2 nodes and 1 scale; got {nodes} and {scales}.")

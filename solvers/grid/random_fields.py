@@ -96,7 +96,11 @@ class GaussianField(ABC):
         return self._series(*self._coefficients(seed, samples, stream, device)).to(dtype)[:, None]
 
     def evaluate(self, points: Tensor, seed: int, samples: Sequence[int], *, stream: int = 0) -> Tensor:
-        """The same samples at any points ``(n, dim)`` of the box: values ``(batch, n)``, computed in double precision."""
+        """The same samples at any points ``(n, dim)`` of the box: values ``(batch, n)``, computed in double precision.
+
+        Raises:
+            InputError: the points have another dimension than the box.
+        """
         if points.dim() != 2 or points.shape[1] != len(self.cells):
             raise InputError(
                 f"Points in a box of {len(self.cells)} axes have shape (n, {len(self.cells)}), not {tuple(points.shape)}."

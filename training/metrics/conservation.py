@@ -39,6 +39,9 @@ class MassDefect(Metric):
         field: the flux's name among the outputs.
         divergence: from the flux's space into ``space`` (see :meth:`Discretization.derivative`).
         source: the name of f in the data, a field of ``space``; None for a divergence-free field.
+
+    Raises:
+        InputError: the divergence does not lead into the space; ``scope`` is neither local nor global.
     """
 
     def __init__(
@@ -83,6 +86,9 @@ class IntegralError(FieldMetric):
     Args:
         space: nodal elements, or the grid.
         field: its name.
+
+    Raises:
+        InputError: components of the space's functions have no dofs of their own, as in Raviart-Thomas spaces.
     """
 
     def __init__(self, space: Space | Grid, field: str):

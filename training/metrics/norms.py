@@ -24,6 +24,9 @@ class RelativeNorm(FieldMetric):
         >>> u = torch.rand(8, 1, 17, 17)
         >>> RelativeNorm(Grid((17, 17)), "u", "H1").each({"u": 1.1 * u}, {"u": u})[0]
         tensor(0.1000)
+
+    Raises:
+        InputError: there is no such norm.
     """
 
     def __init__(self, space: Space | Grid, field: str, norm: str = "H1"):
@@ -90,6 +93,9 @@ class BoundaryErrors(FieldMetric):
         space: the field's space, whose tags name the parts; or its grid, whose sides are ``x_low``, ``x_high``, ``y_low``, ...
         field: its name.
         tags: the boundary parts; all of them by default.
+
+    Raises:
+        InputError: the grid has no such side.
     """
 
     def __init__(self, space: Space | Grid, field: str, tags: Iterable[str] | None = None):

@@ -23,6 +23,9 @@ class SpectralError(FieldMetric):
         field: its name.
         bounds: where the second, third, ... band begins.
         relative: divide by the root mean square of v in the same band.
+
+    Raises:
+        InputError: bands do not begin at increasing positive wave numbers.
     """
 
     bands: Tensor

@@ -18,6 +18,9 @@ class VRMSE(FieldMetric):
     Args:
         space: nodal elements, or the grid.
         field: its name.
+
+    Raises:
+        InputError: components of the space's functions have no dofs of their own.
     """
 
     weights: Tensor

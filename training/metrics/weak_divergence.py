@@ -16,6 +16,9 @@ class WeakDivergence(Metric):
         pressure: the space of pressures.
         divergence: the weak divergence, ``disc.product(velocity, pressure)``.
         field: the velocity's name.
+
+    Raises:
+        InputError: the divergence does not lead from the velocity's space to the pressure's.
     """
 
     labels = ("prediction", "reference")

@@ -15,6 +15,9 @@ class Mixed(Objective):
     Args:
         objectives: by name; validation uses the first.
         weights: of each, by the same names.
+
+    Raises:
+        InputError: objectives and weights have different names.
     """
 
     def __init__(self, objectives: Mapping[str, Objective], weights: Mapping[str, float]):

@@ -40,6 +40,9 @@ class Pool(Objective):
 
     References:
         [1] Wandel, Weinmann, Klein (2021), Learning incompressible fluid dynamics from scratch, ICLR, arXiv 2006.08762.
+
+    Raises:
+        InputError: ``states`` is no list of names; a number is out of its range.
     """
 
     def __init__(

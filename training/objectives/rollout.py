@@ -32,6 +32,9 @@ class Rollout(Objective):
     References:
         [1] Brandstetter, Worrall, Welling (2022), Message passing neural PDE solvers, ICLR, arXiv 2202.03376.
         [2] Sanchez-Gonzalez et al. (2020), Learning to simulate complex physics with graph networks, ICML, arXiv 2002.09405.
+
+    Raises:
+        InputError: ``states`` is no list of names; a number is out of its range.
     """
 
     def __init__(

@@ -13,6 +13,9 @@ class Lion(Optimizer):
     """w ← (1 − ηλ) w − η sign(β₁ m + (1 − β₁) g), then m ← β₂ m + (1 − β₂) g.
 
     Good values: a rate 3 to 10 times smaller than AdamW's, a weight decay as many times larger.
+
+    Raises:
+        InputError: a number is out of its range.
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class PeriodicBurgers(GridProblem):
         every: distance of the stored points, in points.
         final_time: T.
         dt: the longest time step; below two cells a step.
+
+    Raises:
+        InputError: ``every`` is no divisor of ``points``.
     """
 
     inputs = ("u0",)

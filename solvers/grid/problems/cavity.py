@@ -31,6 +31,9 @@ class StaggeredCavity(GridProblem):
         start: time from the random flow to the first frame.
         interval, frames: the frames are at the times start, start + interval, ..., start + frames · interval.
         dt: the longest time step of the solver.
+
+    Raises:
+        InputError: a negative amplitude, a start that takes no time.
     """
 
     inputs = ("psi", "free", "lid")

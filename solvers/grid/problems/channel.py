@@ -58,6 +58,9 @@ class StaggeredChannel(GridProblem):
         start: time from rest to the first frame.
         interval, frames: the stored frames are at the times start, start + interval, ..., start + frames · interval.
         dt: the longest time step; below h / max|u| and 0.15 h²/ν.
+
+    Raises:
+        InputError: the start is not positive.
     """
 
     inputs = ("solid", "u")

@@ -82,6 +82,9 @@ class GridDarcy(GridProblem):
         nodes: of the solver along each axis, boundary included.
         every: distance of the stored nodes, in nodes.
         tolerance: of the solver's relative residual.
+
+    Raises:
+        InputError: so few of the nodes are stored that they are no grid.
     """
 
     inputs = ("a",)

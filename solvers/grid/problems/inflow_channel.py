@@ -40,6 +40,9 @@ class InflowChannel(GridProblem):
         start: time from a disturbed start to time 0; the wake of a slow inflow takes longest.
         interval, frames: the stored frames are at the times 0, interval, ..., frames · interval.
         dt: the longest time step; below h / max|u|.
+
+    Raises:
+        InputError: speeds are not positive and in order, or the start is not positive.
     """
 
     inputs = ("psi", "free", "solid", "inflow")

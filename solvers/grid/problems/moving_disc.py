@@ -38,6 +38,9 @@ class MovingDisc(GridProblem):
         start: time from an impulsive start to the first frame.
         interval, frames: the frames are at the times start, start + interval, ...
         dt: the longest time step of the solver.
+
+    Raises:
+        InputError: radii, speed or times are out of their ranges.
     """
 
     inputs = ("psi", "free", "solid", "wall_velocity", "disc")

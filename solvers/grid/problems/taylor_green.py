@@ -30,6 +30,9 @@ class TaylorGreen(GridProblem):
         disturbance: root mean square velocity of the disturbance.
         interval, frames: the frames are at the times 0, interval, ..., frames · interval.
         dt: the longest time step of the solver.
+
+    Raises:
+        InputError: the disturbance is negative.
     """
 
     inputs = ("a",)

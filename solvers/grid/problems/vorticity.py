@@ -38,6 +38,9 @@ class VorticityFlow(GridProblem):
         lengths: sides of the rectangle.
         interval, frames: the frames stored are at the times 0, interval, ..., frames · interval.
         dt: the longest time step; below half a cell a step.
+
+    Raises:
+        InputError: ``every`` is no divisor of ``points``.
     """
 
     outputs = ("w",)
