@@ -19,7 +19,7 @@ from typing import Any
 
 import report
 import torch
-from neuralstagger import CLOCKS, best_throughput, milliseconds, operator_row, peak_megabytes
+from neuralstagger import CLOCKS, COMPILATIONS, best_throughput, milliseconds, operator_row, peak_megabytes
 from neuralstagger_levels import Level, levels_of
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", help="folders of training runs, one for each choice of factors")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], help="batches that throughput is the best of")
-    parser.add_argument("--compile", choices=["default", "max-autotune"], help="compile the coarse solver's step")
+    parser.add_argument("--compile", choices=COMPILATIONS, help="compile the coarse solver's step")
     parser.add_argument("--seconds", type=float, default=1.0, help="time spent on each measurement")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--figures", metavar="FOLDER", help="draw error against time, and the fields after T, there")

@@ -49,6 +49,14 @@ def levels_of(node: dict[str, Any], fields: Fields) -> list[Level]:
     ]
 
 
+def reference_of(node: dict[str, Any], fields: Fields) -> Level:
+    """The solver on the points and with the steps that the data were made with."""
+    problem = build(node)
+    if isinstance(problem, VorticityFlow):
+        return SpectralLevel(problem, fields, fields["w"].shape[-1], node["dt"])
+    return StaggeredLevel(node, fields, 1.0, 1.0 if isinstance(problem, InflowChannel) else node["dt"] / node["interval"])
+
+
 def resampled(u: Tensor, points: int) -> Tensor:
     """The trigonometric interpolant of ``(..., n, n)`` at more or fewer points, without the waves that these cannot show."""
     n = u.shape[-1]
@@ -88,8 +96,8 @@ class StaggeredLevel(Level):
         fewer = [round(share * n) for n in cells] if isinstance(cells, list) else round(share * cells)
         problem = build(node)
         step = node["dt"] if isinstance(problem, InflowChannel) else node["interval"]
-        self.problem = build({**node, "cells": fewer, "dt": longer * step})
         self.name, self.fine, self.fields = problem.outputs[0], problem.grid, fields
+        self.problem = build({**node, "cells": fewer, "dt": longer * step}).to(fields[self.name].device)
         self.start = _moved(fields[self.name][:, 0], self.fine, self.problem.grid)
 
     def __str__(self) -> str:
@@ -123,10 +131,11 @@ def _moved(u: Tensor, old: Grid, new: Grid) -> Tensor:
 
 
 def _spline(u: Tensor, axis: int, old: Grid, new: Grid, shift: float) -> Tensor:
-    """The cubic spline along one axis of ``(batch, 1, x, y[, z])``."""
+    """The cubic spline along one axis of ``(batch, 1, x, y[, z])``: linear in the values, so that its matrix works on their device."""
     (n, h), (m, H) = ((grid.shape[axis], grid.spacings[axis]) for grid in (old, new))
-    x, at, values = (np.arange(n) + shift) * h, (np.arange(m) + shift) * H, u.double().movedim(axis + 2, 0).numpy()
+    x, at, units = (np.arange(n) + shift) * h, (np.arange(m) + shift) * H, np.eye(n)
     if old.periodic[axis]:
-        x, values = np.append(x, x[0] + old.lengths[axis]), np.concatenate([values, values[:1]])
-    spline = CubicSpline(x, values, bc_type="periodic" if old.periodic[axis] else "not-a-knot")
-    return torch.as_tensor(spline(at)).to(u).movedim(0, axis + 2)
+        x, units = np.append(x, x[0] + old.lengths[axis]), np.concatenate([units, units[:1]])
+    spline = CubicSpline(x, units, bc_type="periodic" if old.periodic[axis] else "not-a-knot")
+    matrix = torch.as_tensor(spline(at), device=u.device)
+    return (u.double().movedim(axis + 2, -1) @ matrix.T).movedim(-1, axis + 2).to(u.dtype)

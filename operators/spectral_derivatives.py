@@ -1,4 +1,4 @@
-"""Derivatives on a periodic rectangle, as factors of real Fourier series."""
+"""Derivatives on a periodic box, as factors of real Fourier series."""
 
 from collections.abc import Sequence
 from math import pi
@@ -7,19 +7,22 @@ import torch
 from torch import Tensor
 
 
-def spectral_derivatives(u: Tensor, lengths: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """∂_x, ∂_y and −Δ for ``torch.fft.rfft2`` of fields ``(..., x, y)``, which broadcast to ``(x, y // 2 + 1)``.
+def spectral_derivatives(u: Tensor, lengths: Sequence[float]) -> tuple[Tensor, ...]:
+    """∂_x, ∂_y[, ∂_z] and −Δ for ``torch.fft.rfftn`` of fields ``(..., x, y[, z])`` along their last axes, with which they broadcast.
 
     −Δ has its smallest positive value in the place of zero, so that one can divide by it.
 
     Args:
         u: a field whose points, dtype and device these have.
-        lengths: of the rectangle.
+        lengths: of the box along each axis.
     """
-    nx, ny = u.shape[-2:]
-    mx = torch.fft.fftfreq(nx, 1 / nx, dtype=u.dtype, device=u.device)[:, None]
-    my = torch.arange(ny // 2 + 1, dtype=u.dtype, device=u.device)
-    x, y = (2 * pi / L for L in lengths)
-    # The Nyquist waves have no derivative.
-    dx, dy = 1j * x * torch.where(2 * mx.abs() < nx, mx, 0.0), 1j * y * torch.where(2 * my < ny, my, 0.0)
-    return dx, dy, ((x * mx) ** 2 + (y * my) ** 2).clamp_min(min(x, y) ** 2)
+    dim = len(lengths)
+    derivatives, squares = [], []
+    for axis, (points, length) in enumerate(zip(u.shape[-dim:], lengths, strict=True)):
+        numbers = torch.fft.rfftfreq if axis == dim - 1 else torch.fft.fftfreq
+        m = numbers(points, 1 / points, dtype=u.dtype, device=u.device).reshape(-1, *[1] * (dim - 1 - axis))
+        k = 2 * pi / length
+        # The Nyquist waves have no derivative.
+        derivatives.append(1j * k * torch.where(2 * m.abs() < points, m, 0.0))
+        squares.append((k * m) ** 2)
+    return *derivatives, sum(squares[1:], squares[0]).clamp_min((2 * pi / max(lengths)) ** 2)

@@ -1,12 +1,13 @@
 """Networks that see how a flow in three dimensions changes its own vector potential."""
 
 from collections.abc import Callable
-from math import comb
+from math import comb, pi
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ..spectral_derivatives import spectral_derivatives
 from .features import WithFeatures
 
 
@@ -39,29 +40,21 @@ class WithLambVector(WithFeatures):
     def features(self, a: Tensor, /) -> Tensor:
         """Velocity, ∂A/∂t and its further orders, ``(batch, 3 + 3 orders, x, y, z)``, of potentials A ``(batch, 3, x, y, z)``."""
         shape, axes = a.shape[-3:], (-3, -2, -1)
-        k = _wave_numbers(shape, a)
-        squares = k.square().sum(0)
-        inverse = torch.where(squares > 0, 1 / squares.clamp_min(1.0), 0.0)
+        *along, laplacian = spectral_derivatives(a, (2 * pi,) * 3)
+        nabla = torch.stack(torch.broadcast_tensors(*along))
         spectrum = torch.fft.rfftn(a, dim=axes)
         velocities, vorticities, changes = [], [], []
         for order in range(self.orders):
-            u = 1j * torch.linalg.cross(k.to(spectrum).expand_as(spectrum), spectrum, dim=1)
-            values = torch.fft.irfftn(
-                torch.cat([u, squares * spectrum - k * (k * spectrum).sum(1, keepdim=True)], 1), s=shape, dim=axes
-            )
+            u = _curl(nabla, spectrum)
+            values = torch.fft.irfftn(torch.cat([u, _curl(nabla, u)], 1), s=shape, dim=axes)
             velocities.append(values[:, :3])
             vorticities.append(values[:, 3:])
             # Leibniz' rule for the derivatives of u×ω in time.
             parts = [comb(order, i) * torch.linalg.cross(velocities[i], vorticities[order - i], dim=1) for i in range(order + 1)]
-            lamb = torch.fft.rfftn(torch.stack(parts).sum(0), dim=axes)
-            spectrum = 1j * torch.linalg.cross(k.to(lamb).expand_as(lamb), lamb, dim=1) * inverse
+            spectrum = _curl(nabla, torch.fft.rfftn(torch.stack(parts).sum(0), dim=axes)) / laplacian
             changes.append(torch.fft.irfftn(spectrum, s=shape, dim=axes))
         return torch.cat([velocities[0], *changes], 1)
 
 
-def _wave_numbers(shape: torch.Size, like: Tensor) -> Tensor:
-    """``(3, x, y, z / 2 + 1)``; the Nyquist waves, which have no derivative, have zero."""
-    options = {"dtype": like.dtype, "device": like.device}
-    axes = [torch.fft.fftfreq(n, 1 / n, **options) for n in shape[:2]] + [torch.fft.rfftfreq(shape[2], 1 / shape[2], **options)]
-    axes = [torch.where(2 * k.abs() < n, k, 0.0) for k, n in zip(axes, shape, strict=True)]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+def _curl(nabla: Tensor, spectrum: Tensor) -> Tensor:
+    return torch.linalg.cross(nabla.expand_as(spectrum), spectrum, dim=1)
