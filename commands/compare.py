@@ -15,7 +15,7 @@ from rich.table import Table
 from ..data.shards import read_provenance, shards
 from ..errors import InputError
 from ..storage import atomic
-from ..training import MetricsLog, evaluate
+from ..training import evaluate
 from ..training.evaluation import Result
 from ..training.metrics.metric import final
 from ..visualization.tradeoff import plot_tradeoff
@@ -28,7 +28,7 @@ log = logging.getLogger("thalweg")
 #: Where runs may differ and still be one, repeated with another seed.
 _REPEATS = ("seed", "name", "folder", "device", "resume", "overwrite", "data")
 
-_COST = ("num_parameters", "seconds_train", "seconds_per_sample_operator", "peak_memory_mib")
+_COST = ("num_parameters", "seconds_train", "seconds_train_cpu", "seconds_per_sample_operator", "peak_memory_mib")
 _NOT_METRICS = {*_COST, "samples_per_second", "seconds_per_step", "steps", "seconds_per_sample_solver", "num_samples"}
 
 TIME = "seconds_per_sample_operator"
@@ -145,9 +145,7 @@ def _grouped(runs: list[Run]) -> list[Entry]:
 def _evaluate(run: Run, split: str, batch_size: int) -> Result:
     disc = run.discretization()
     result = evaluate(run.operator(disc), run.data(split, disc), run.metrics(), batch_size, run.objective(disc))
-    if rows := MetricsLog(run.folder / "metrics.jsonl").rows():
-        result["seconds_train"] = rows[-1]["seconds"]
-    return result
+    return result | run.training_seconds()
 
 
 def _row(entry: Entry, columns: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..storage import atomic
-from ..training import MetricsLog, evaluate
+from ..training import evaluate
 from ..training.evaluation import Result
 from .one_step import one_step_metrics
 from .run import Run
@@ -28,8 +28,7 @@ def run(config: DictConfig) -> Result:
     result = evaluate(operator, data, trained.metrics(), config.batch_size, trained.objective(disc))
     result |= spread_metrics(trained, operator, data)
     result |= one_step_metrics(trained, operator, data, config.batch_size)
-    if rows := MetricsLog(trained.folder / "metrics.jsonl").rows():
-        result["seconds_train"] = rows[-1]["seconds"]
+    result |= trained.training_seconds()
     with atomic(trained.folder / f"metrics{f'_{Path(elsewhere).name}' if elsewhere else ''}.json") as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
     _print(result, f"{config.run}, {config.split} split{f' of {elsewhere}' if elsewhere else ''}")

@@ -16,7 +16,7 @@ from ..fem import DiscretizationFamily
 from ..operators import Operator, build_operator, load_operator, load_weights
 from ..operators.files import read_identity
 from ..storage import atomic
-from ..training import Checkpoints, Metric
+from ..training import Checkpoints, Metric, MetricsLog
 from ..training.objectives import Objective
 from .judging import build_metrics, build_objective
 from .splits import open_split, read_discretization, spaces_of_fields
@@ -102,6 +102,12 @@ class Run:
     def objective(self, disc: Spaces | DiscretizationFamily) -> Objective:
         """How the operator was applied in training, and is to be judged: once, or unrolled along trajectories."""
         return build_objective(self._training(), disc)
+
+    def training_seconds(self) -> dict[str, float]:
+        """What training took, as ``seconds_train`` and, of the CPU, ``seconds_train_cpu``, as far as the log tells."""
+        rows = MetricsLog(self.folder / "metrics.jsonl").rows()
+        last = rows[-1] if rows else {}
+        return {f"seconds_train{kind}": last[f"seconds{kind}"] for kind in ("", "_cpu") if f"seconds{kind}" in last}
 
     def _training(self) -> dict:
         nodes = OmegaConf.to_container(self.config.training, resolve=True)

@@ -93,7 +93,7 @@ def test_table_and_numbers_are_saved(compared: tuple[dict, Path]):
     assert len(lines) == 2 + 2 + 3
     header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
     assert header[:3] == ["run", "relative_h1", "relative_l2"]
-    assert {"num_parameters", "seconds_train", "seconds_per_sample"} <= set(header)
+    assert {"num_parameters", "seconds_train", "seconds_train_cpu", "seconds_per_sample"} <= set(header)
     assert lines[2].startswith("| operator=spon (2 seeds) | ")
     assert " ± " in lines[2]
     assert len({line.count("|") for line in lines}) == 1

@@ -19,6 +19,7 @@ REQUIRED = {
     "relative_h1",
     "boundary_error",
     "seconds_train",
+    "seconds_train_cpu",
     "seconds_per_sample_operator",
     "seconds_per_sample_solver",
     "num_parameters",

@@ -23,6 +23,8 @@ from thalweg import training
 from thalweg.errors import FileError, InputError
 from thalweg.training import Checkpoints, Pool, RelativeNorm, Rollout, SchemeResidual
 
+CLOCKS = ("seconds", "seconds_cpu")
+
 
 def rows(folder: Path) -> list[dict]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -35,7 +37,7 @@ def final_state(folder: Path) -> tuple[dict, dict]:
     return load_file(checkpoint / "weights.safetensors"), torch.load(checkpoint / "training_state.pt", weights_only=True)
 
 
-def assert_same(a: object, b: object, ignore: tuple[str, ...] = ("seconds",)) -> None:
+def assert_same(a: object, b: object, ignore: tuple[str, ...] = CLOCKS) -> None:
     if isinstance(a, dict):
         assert isinstance(b, dict)
         assert a.keys() == b.keys()
@@ -53,7 +55,7 @@ def assert_same(a: object, b: object, ignore: tuple[str, ...] = ("seconds",)) ->
         assert a == b
 
 
-def assert_same_end(folder: Path, other: Path, ignore: tuple[str, ...] = ("seconds",)) -> None:
+def assert_same_end(folder: Path, other: Path, ignore: tuple[str, ...] = CLOCKS) -> None:
     for ours, theirs in zip(final_state(folder), final_state(other), strict=True):
         assert_same(ours, theirs, ignore)
     assert rows(folder) == rows(other)

@@ -105,7 +105,7 @@ class Trainer:
         self.rows = MetricsLog(self.folder / "metrics.jsonl")
 
     def run(self, resume: bool = False) -> dict[str, Any]:
-        """Train to the end; returns the final progress: ``step``, ``best``, ``best_step``, ``seconds``.
+        """Train to the end; returns the final progress: ``step``, ``best``, ``best_step``, ``seconds``, ``seconds_cpu``.
 
         Ctrl-C or SIGTERM finishes the step, writes a checkpoint and raises ``KeyboardInterrupt``.
 
@@ -114,7 +114,8 @@ class Trainer:
             InputError: the run is to be resumed with other settings or data than it was begun with.
             FileError: a checkpoint or the data cannot be read or written; what was written before is kept.
         """
-        state: dict[str, Any] = {"step": 0, "best": math.inf, "best_step": None, "seconds": 0.0, "plan": self._plan()}
+        state: dict[str, Any] = {"step": 0, "best": math.inf, "best_step": None, "plan": self._plan()}
+        state |= {"seconds": 0.0, "seconds_cpu": 0.0}
         self._sums = torch.zeros(2, dtype=torch.float64, device=self._device)  # of losses times samples, and of gradient norms
         if resume:
             state = self._restore()
@@ -137,7 +138,7 @@ class Trainer:
     def _epoch(
         self, epoch: int, state: dict[str, Any], advance: Callable[[int], None], stop_requested: Callable[[], bool]
     ) -> None:
-        start, elapsed, waited = time.monotonic(), state["seconds"], 0.0
+        read_clocks, waited = self._clocks(state), 0.0
         batches = self.batches.epoch(epoch, state["step"] % self.steps_per_epoch)
         while True:
             before = time.monotonic()
@@ -152,13 +153,23 @@ class Trainer:
             stops = self._agreed(stop_requested, state["step"])
             every = self.settings.checkpoint_every
             if is_last:
-                state["seconds"] = elapsed + time.monotonic() - start
+                read_clocks()
                 self._finish_epoch(epoch, state, waited)
             if is_last or stops or (every and state["step"] % every == 0):
-                state["seconds"] = elapsed + time.monotonic() - start
+                read_clocks()
                 self._save(state)
             if stops:
                 raise KeyboardInterrupt
+
+    def _clocks(self, state: dict[str, Any]) -> Callable[[], None]:
+        """What brings the seconds of a state up to date: those that have passed, and those of the CPU in all processes."""
+        wall, cpu, before = time.monotonic(), time.process_time(), (state["seconds"], state["seconds_cpu"])
+
+        def read() -> None:
+            state["seconds"] = before[0] + time.monotonic() - wall
+            state["seconds_cpu"] = before[1] + sum(self.processes.gather(time.process_time() - cpu))
+
+        return read
 
     def _step(self, step: int, samples: int, parts: Parts) -> None:
         """One step of the optimiser; ``parts`` of the batch come with their weights in its mean loss."""
@@ -213,7 +224,7 @@ class Trainer:
         row |= {"gradient_norm": gradient_norm} | {f"valid_{name}": value for name, value in values.items()}
         reports = self.processes.gather(self.objective.report())
         row |= {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
-        row |= {"seconds": round(state["seconds"], 3), "seconds_data": round(waited, 3)}
+        row |= {name: round(state[name], 3) for name in ("seconds", "seconds_cpu")} | {"seconds_data": round(waited, 3)}
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(deciding)
         if self.processes.is_first:
@@ -292,7 +303,8 @@ class Trainer:
         if self.processes.is_first:
             self.checkpoints.point_to_best(progress)
         log.info("resuming after step %d of %d", progress["step"], self.total_steps)
-        return progress | {"plan": plan}
+        # Runs that were begun before the CPU's seconds were counted do not know theirs.
+        return {"seconds_cpu": math.nan} | progress | {"plan": plan}
 
     def _plan(self) -> dict[str, object]:
         """What the numbers depend on, and so must not change within a run."""

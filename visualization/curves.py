@@ -13,7 +13,7 @@ from ..storage import read_rows
 from .figure import number_decades, save
 from .mesh import TAG_COLOURS
 
-_CLOCKS = ("step", "epoch", "seconds", "time", "seconds_data", "gradient_norm")
+_CLOCKS = ("step", "epoch", "seconds", "seconds_cpu", "time", "seconds_data", "gradient_norm")
 _RATE = "lr"
 _INSIDE = 4  # curves of which the legend has room beside them
 
