@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .firedrake import firedrake
 from .mesh import CELL_DIMENSION, Mesh
+
+#: Families of the coordinates of periodic meshes.
+DISCONTINUOUS = ("Discontinuous Lagrange", "DQ")
 
 
 def boundary_tags(mesh: Any) -> dict[str, int]:
@@ -52,12 +56,13 @@ def export_mesh(mesh: Any) -> Mesh:
             f"The mesh {mesh.name!r} has {'extruded ' if mesh.extruded else ''}cells of type {cell_type!r}; "
             f"meshes of {', '.join(CELL_DIMENSION)} cells, not extruded, can be exported."
         )
-    X = mesh.coordinates.function_space()
+    coordinates = _coordinates(mesh)
+    X = coordinates.function_space()
     cells = np.array(X.cell_node_list, dtype=np.int64)
     element = continuous_counterpart(X)
     tags = boundary_tags(mesh)
     return Mesh(
-        points=np.array(mesh.coordinates.dat.data_ro, dtype=np.float64).reshape(-1, mesh.geometric_dimension),
+        points=np.array(coordinates.dat.data_ro, dtype=np.float64).reshape(-1, mesh.geometric_dimension),
         cells=cells,
         cell_type=cell_type,
         degree=degree_of(X.ufl_element()),
@@ -65,6 +70,18 @@ def export_mesh(mesh: Any) -> Mesh:
         markers=tags,
         vertices=corners(element),
     )
+
+
+def _coordinates(mesh: Any) -> Any:
+    """The coordinate field; if discontinuous, at equispaced nodes, of which some are the vertices."""
+    import finat.ufl
+
+    element = base_element(mesh.coordinates.ufl_element())
+    if element.family() not in DISCONTINUOUS or element.variant() == "equispaced":
+        return mesh.coordinates
+    fd = firedrake()
+    lattice = finat.ufl.FiniteElement(element.family(), element.cell, degree_of(element), variant="equispaced")
+    return fd.Function(fd.VectorFunctionSpace(mesh, lattice, dim=mesh.geometric_dimension)).interpolate(mesh.coordinates)
 
 
 def continuous_counterpart(X: Any) -> Any:
@@ -76,9 +93,9 @@ def continuous_counterpart(X: Any) -> Any:
     from finat.element_factory import create_element
 
     element = base_element(X.ufl_element())
-    if element.family() not in ("Discontinuous Lagrange", "DQ"):
+    if element.family() not in DISCONTINUOUS:
         return X.finat_element
-    return create_element(finat.ufl.FiniteElement("CG", element.cell, degree_of(element)))
+    return create_element(finat.ufl.FiniteElement("CG", element.cell, degree_of(element), variant="equispaced"))
 
 
 def corners(element: Any) -> tuple[int, ...]:

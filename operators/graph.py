@@ -1,11 +1,16 @@
 """The graph of a space's degrees of freedom: who shares a cell with whom, and how they lie to each other."""
 
+from itertools import permutations
+
 import numpy as np
 import scipy.sparse
+import scipy.spatial
 import torch
 from torch import Tensor, nn
 
 from ..fem import Space, SparseMatrix
+from ..fem.mesh import Mesh
+from ..fem.reference_cell import positions, reference_nodes
 
 
 class DofGraph(nn.Module):
@@ -26,7 +31,7 @@ class DofGraph(nn.Module):
         super().__init__()
         pattern = _neighbours(space)
         target, source = pattern.nonzero()
-        displacement = _displacements(space, source, target)
+        displacement = _displacements(space, pattern)
         length = np.linalg.norm(displacement, axis=1, keepdims=True)
         features = np.concatenate([displacement, length], axis=1) / length.mean()
         dtype = space.mass.val.dtype
@@ -55,12 +60,30 @@ def _neighbours(space: Space) -> scipy.sparse.csr_matrix:
     return pattern
 
 
-def _displacements(space: Space, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """From target to source, through the seam where the mesh is periodic: no neighbour is further away than a cell is wide."""
-    points, mesh = space.points.cpu().numpy(), space.mesh
+def _displacements(space: Space, pattern: scipy.sparse.csr_matrix) -> np.ndarray:
+    """From target to source of each edge ``(edges, dim)``; through the seam of a periodic mesh, as it is in the cell of both."""
+    points, cells = space.points.cpu().double().numpy(), space.cell_nodes.cpu().numpy()
+    target, source = pattern.nonzero()
     displacement = points[source] - points[target]
-    corners = mesh.points[mesh.cells]
-    widest = np.ptp(corners, axis=1).max(axis=0)
-    period = np.ptp(mesh.points, axis=0)
-    around = np.abs(displacement) > widest * (1 + 1e-6)
-    return displacement - np.where(around, np.sign(displacement) * period, 0)
+    shift = _shifts(points[cells], space.mesh)
+    seam = shift.any(axis=(1, 2))
+    number = scipy.sparse.csr_matrix((np.arange(len(target)), pattern.indices, pattern.indptr), pattern.shape)
+    for i, j in permutations(range(cells.shape[1]), 2) if seam.any() else ():
+        t, s = cells[seam, i], cells[seam, j]
+        edge = np.asarray(number[t, s]).ravel()
+        displacement[edge] = points[s] + shift[seam, j] - points[t] - shift[seam, i]
+    return displacement
+
+
+def _shifts(nodes: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """The period by which each cell's nodes ``(num_cells, n, dim)`` lie elsewhere in it: zero but for those stored beyond a seam."""
+    reference = reference_nodes(nodes, mesh)
+    shift = positions(mesh, reference) - nodes
+    # In curved cells the nodes' reference coordinates are estimates, but for those at vertices, of which every seam has some.
+    exact = np.isclose(reference, np.round(reference)).all(axis=1)
+    seen = shift[:, exact if exact.any() else slice(None)].reshape(-1, mesh.dim)
+    size = np.ptp(mesh.points[mesh.cells], axis=1).max()
+    periods = seen[np.unique(np.round(seen / size, 6), axis=0, return_index=True)[1]]
+    periods = periods[np.linalg.norm(periods, axis=1) > 1e-6 * size]
+    possible = np.concatenate([np.zeros((1, mesh.dim)), periods, -periods])
+    return possible[scipy.spatial.cKDTree(possible).query(shift)[1]]

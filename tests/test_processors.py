@@ -1,6 +1,7 @@
 """Processors on dof graphs and hierarchies: what they reach, what they keep, and that their weights belong to no mesh."""
 
 import firedrake as fd
+import numpy as np
 import pytest
 import torch
 
@@ -61,6 +62,28 @@ def test_edges_through_the_seam_of_a_periodic_mesh_are_short():
     # Each node sees the same surroundings.
     sums = graph.mean.on_nodes(graph.features)
     assert torch.allclose(sums, sums[:1].expand_as(sums), atol=1e-6)
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_edges_of_a_curved_periodic_mesh_are_those_of_their_cells(degree: int):
+    flat = fd.PeriodicRectangleMesh(6, 5, 6.0, 5.0)
+    x, y = fd.SpatialCoordinate(flat)
+    bulge = fd.sin(2 * fd.pi * x / 6) * fd.cos(2 * fd.pi * y / 5)
+    coordinates = fd.as_vector([x + 0.3 * bulge, y + 0.2 * bulge])
+    quadratic, broken, nodal = (
+        fd.FiniteElement(family, fd.triangle, k, variant="equispaced")
+        for family, k in (("DG", 2), ("DG", degree), ("CG", degree))
+    )
+    mesh = fd.Mesh(fd.Function(fd.VectorFunctionSpace(flat, quadratic)).interpolate(coordinates))
+    V, X = fd.FunctionSpace(mesh, nodal), fd.VectorFunctionSpace(mesh, broken)
+    in_cells = fd.Function(X).interpolate(fd.SpatialCoordinate(mesh)).dat.data_ro[X.cell_node_list]
+    displacement = {}
+    for nodes, place in zip(V.cell_node_list.tolist(), in_cells, strict=True):
+        displacement |= {(s, t): place[i] - place[j] for i, s in enumerate(nodes) for j, t in enumerate(nodes)}
+    graph = DofGraph(export({"V": V})["V"])
+    expected = np.array([displacement[edge] for edge in zip(graph.source.tolist(), graph.target.tolist(), strict=True)])
+    expected /= np.linalg.norm(expected, axis=1).mean()
+    assert np.abs(graph.features[:, :2].numpy() - expected).max() < 1e-6
 
 
 def test_a_message_goes_one_cell_a_block_and_the_coarse_network_goes_everywhere():

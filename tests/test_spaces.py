@@ -11,6 +11,7 @@ import torch
 from thalweg import fem
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.fem.firedrake import firedrake
+from thalweg.fem.reference_cell import corner_points
 
 fd = firedrake()
 
@@ -138,6 +139,14 @@ def test_facets_of_a_tag_lie_on_its_side():
         for tag, (axis, value) in {"1": (0, 0), "2": (0, 1), "3": (1, 0), "4": (1, 1)}.items():
             assert (mesh.points[mesh.facets[tag]][..., axis] == value).all()
             assert mesh.facets[tag].shape[1] == mesh.dim
+
+
+def test_cells_have_their_vertices_whatever_the_nodes_of_the_coordinates():
+    """Those of a discontinuous field lie inside the cells by default."""
+    flat = MESHES["periodic"]()
+    quadratic = fd.Mesh(fd.Function(fd.VectorFunctionSpace(flat, "DG", 2)).interpolate(fd.SpatialCoordinate(flat)))
+    expected, found = (corner_points(fem.export({"V": fd.FunctionSpace(mesh, "CG", 1)})["V"].mesh) for mesh in (flat, quadratic))
+    assert np.abs(found - expected).max() < 1e-12
 
 
 def test_periodic_mesh_has_no_boundary_and_no_duplicated_dofs():
