@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,13 @@ from .storage import atomic
 
 #: Of the file format: since HDF5 1.10 the metadata have checksums, without which the library may follow a damaged address and die.
 _FORMAT = ("v110", "v110")
+
+#: What HDF5 says where a name leads to nothing, and where the system refuses to read.
+_ABSENT = re.compile("doesn't exist|can't locate attribute|component not found")
+_SYSTEM = re.compile(r"errno = (\d+)")
+
+#: Of what thalweg puts into these files, in the attribute ``schema_version`` of each.
+SCHEMA_VERSION = 1
 
 
 @contextmanager
@@ -40,36 +48,55 @@ def reading_hdf5(path: str | os.PathLike, kind: str) -> Iterator[Any]:
     """Open an HDF5 file that thalweg wrote as a ``kind`` ("discretization", "dataset").
 
     Raises:
-        FileError: the file is missing, truncated, not HDF5, or of another kind; or something in it cannot be read in the block.
+        FileError: the file is missing, not permitted, truncated, not HDF5, of another kind, or of a later version; or something in it
+            cannot be read in the block.
     """
     path = Path(path)
     if not path.is_file():
         raise FileError(f"The {kind} {path} does not exist. Generate it first, or correct the path.")
     try:
         file = h5py.File(path, "r")
+    except PermissionError as error:
+        raise FileError(f"The {kind} {path} may not be read by this user. Change the file's permissions.") from error
     except (OSError, RuntimeError) as error:
+        if not h5py.is_hdf5(path):
+            raise FileError(f"{path} is no HDF5 file, so it holds no {kind}. Correct the path.") from error
         raise FileError(
-            f"The {kind} {path} cannot be read: it is truncated or not an HDF5 file ({error}). Delete it and generate it again."
+            f"The {kind} {path} cannot be read: it is truncated or damaged ({error}). Delete it and generate it again."
         ) from error
     with file, damage_explained(path, kind):
         found = read_text(file, "kind") if "kind" in file.attrs else None
         if found != kind:
             raise FileError(f"{path} was expected to hold a {kind}, but it is marked as {found!r}. Correct the path.")
+        if (version := int(file.attrs.get("schema_version", SCHEMA_VERSION))) != SCHEMA_VERSION:
+            raise FileError(
+                f"The {kind} {path} has version {version} of the format; this thalweg reads version {SCHEMA_VERSION}. Make it again."
+            )
         yield file
 
 
 @contextmanager
 def damage_explained(path: str | os.PathLike, kind: str) -> Iterator[None]:
-    """Turn what h5py, JSON and numpy raise over damaged content, errors of many types, into one.
+    """Turn what h5py, JSON and numpy raise over what they cannot read, errors of many types, into one that says which it is.
 
     Raises:
-        FileError: with their text.
+        FileError: something is not in the file, the system does not give it, or it is damaged.
     """
     try:
         yield
-    except ThalwegError:
+    except (ThalwegError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, KeyError) and _ABSENT.search(str(error)):
+            raise FileError(
+                f"The {kind} {path} is incomplete ({error.args[0]}): another program wrote it, or another version of thalweg. "
+                "Make it again."
+            ) from error
+        if system := _SYSTEM.search(str(error)):
+            raise FileError(
+                f"The {kind} {path} can no longer be read, for the system says: {os.strerror(int(system[1]))}. Check the disk, or the "
+                "network to it, and run the same command again."
+            ) from error
         raise FileError(
             f"The {kind} {path} is damaged ({type(error).__name__}: {error}). Delete it and generate it again."
         ) from error

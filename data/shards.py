@@ -21,9 +21,8 @@ import torch
 from ..errors import FileError
 from ..fem import Discretization, load
 from ..fem.uniform_grid import Grids, load_grids
-from ..hdf5 import read_text, reading_hdf5, write_texts, writing_hdf5
+from ..hdf5 import SCHEMA_VERSION, read_text, reading_hdf5, write_texts, writing_hdf5
 
-SCHEMA_VERSION = 1
 KIND = "dataset"
 DISCRETIZATION = "discretization.h5"
 GRIDS = "grids.h5"
@@ -98,12 +97,14 @@ def write_shard(
             versions=json.dumps(provenance.versions),
             failed=json.dumps([asdict(draw) for draw in provenance.failed]),
         )
+        group = file.create_group("fields")  # a group made on the way to a data set would keep the time of its making
         for name, values in fields.items():
-            stored = file.create_dataset(f"fields/{name}", data=values, chunks=_chunks(values), fletcher32=True)
+            stored = group.create_dataset(name, data=values, chunks=_chunks(values), fletcher32=True)
             stored.attrs.update(minimum=float(values.min()), maximum=float(values.max()))
             write_texts(stored, space=spaces[name])
+        group = file.create_group("parameters")
         for name, values in parameters.items():
-            file[f"parameters/{name}"] = values
+            group[name] = values
         if times is not None:
             file["times"] = np.asarray(times, dtype=np.float64)
 

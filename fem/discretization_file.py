@@ -9,8 +9,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from ..errors import FileError
-from ..hdf5 import read_text, reading_hdf5, write_texts, writing_hdf5
+from ..hdf5 import SCHEMA_VERSION, read_text, reading_hdf5, write_texts, writing_hdf5
 from .forms.form_file import read_form, write_form
 from .forms.residual import Residual
 from .mesh import Mesh
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 #: An h5py.Group; h5py's annotations do not tell datasets from groups.
 Group = Any
 
-SCHEMA_VERSION = 1
 KIND = "discretization"
 
 #: The matrices between two spaces, as the arguments of :class:`Discretization` are called.
@@ -38,8 +36,9 @@ def write(disc: "Discretization", path: str | os.PathLike) -> None:
         write_texts(file, kind=KIND, fingerprint=disc.fingerprint)
         file.attrs["schema_version"] = SCHEMA_VERSION
         names = {id(mesh): f"mesh_{i}" for i, mesh in enumerate(disc.meshes)}
+        meshes = file.create_group("meshes")
         for mesh in disc.meshes:
-            write_mesh(file.create_group(f"meshes/{names[id(mesh)]}"), mesh)
+            write_mesh(meshes.create_group(names[id(mesh)]), mesh)
         spaces = file.create_group("spaces", track_order=True)
         for name in disc.spaces:
             group = spaces.create_group(name, track_order=True)
@@ -68,11 +67,6 @@ def read(path: str | os.PathLike, dtype: torch.dtype) -> tuple[dict[str, Any], d
     """
     file: Group
     with reading_hdf5(path, KIND) as file:
-        if (version := int(file.attrs["schema_version"])) != SCHEMA_VERSION:
-            raise FileError(
-                f"The discretization {path} has version {version} of the format; this thalweg reads version {SCHEMA_VERSION}. "
-                "Export it again."
-            )
         meshes = {name: read_mesh_group(group) for name, group in file["meshes"].items()}
         spaces = {
             name: _read_space(name, group, meshes[read_text(group, "mesh")], dtype) for name, group in file["spaces"].items()

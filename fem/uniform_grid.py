@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FingerprintError, InputError
-from ..hdf5 import read_text, reading_hdf5, write_texts, writing_hdf5
+from ..hdf5 import SCHEMA_VERSION, read_text, reading_hdf5, write_texts, writing_hdf5
 from .space import root
 
 KIND = "grids"
@@ -209,7 +209,7 @@ class Grids:
         with writing_hdf5(path) as file:
             described = {name: asdict(grid) for name, grid in self.grids.items()}
             write_texts(file, kind=KIND, fingerprint=self.fingerprint, grids=json.dumps(described))
-            file.attrs["schema_version"] = 1
+            file.attrs["schema_version"] = SCHEMA_VERSION
 
     def to(self, device: torch.device | str) -> "Grids":
         """These grids: they hold no tensors, so they are on every device."""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import firedrake as fd
@@ -85,3 +86,41 @@ def test_files_with_texts_of_variable_length_are_read(tmp_path: Path):
         reading_hdf5(tmp_path / "grids.h5", "dataset"),
     ):
         pass
+
+
+def test_what_cannot_be_read_is_told_from_damage(tmp_path: Path):
+    grids = Grids({"grid": Grid((5, 7))})
+    for name in ("whole", "lacking", "later"):
+        grids.save(tmp_path / f"{name}.h5")
+    with h5py.File(tmp_path / "lacking.h5", "r+") as file:
+        del file.attrs["grids"]
+    with h5py.File(tmp_path / "later.h5", "r+") as file:
+        file.attrs["schema_version"] = 2
+    (tmp_path / "text.h5").write_text("version https://git-lfs.github.com/spec/v1\n")
+    for name, message in {
+        "lacking": "is incomplete .*grids",
+        "later": "version 2 of the format",
+        "text": "no HDF5 file",
+        "missing": "does not exist",
+    }.items():
+        with pytest.raises(FileError, match=message):
+            load_grids(tmp_path / f"{name}.h5")
+    with (
+        pytest.raises(FileError, match="can no longer be read, for the system says: Input/output error"),
+        reading_hdf5(tmp_path / "whole.h5", "grids"),
+    ):
+        raise OSError("Can't synchronously read data (file read failed: errno = 5, error message = 'Input/output error')")
+
+
+def test_the_same_content_makes_the_same_file(tmp_path: Path):
+    u = np.random.default_rng(0).random((4, 1, 8, 8))
+    disc = export({"V": fd.FunctionSpace(fd.UnitSquareMesh(2, 2), "CG", 1)})
+    for folder in ("one", "two"):
+        fields = FieldArrays(Grids({"grid": Grid((8, 8))}), {"u": u}, "grid", parameters={"k": np.arange(4.0)})
+        fields.store(tmp_path / folder, preview=False)
+        disc.save(tmp_path / folder / "square.h5")
+        time.sleep(1.1)  # HDF5's clock has seconds
+    files = sorted((tmp_path / "one").glob("*.h5"))
+    assert len(files) == 3
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
