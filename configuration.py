@@ -20,6 +20,7 @@ _REFERENCES: dict[str, Callable[[Any, Any], Any]] = {
     "_transfer_": lambda disc, names: disc.transfer(*names),
     "_derivative_": lambda disc, names: disc.derivative(*names),
     "_product_": lambda disc, names: disc.product(*names),
+    "_spacings_": lambda disc, name: disc[name].spacings,
     "_observation_": lambda disc, name: disc.observation(name),
     "_form_": lambda disc, name: disc.form(name),
 }
@@ -30,8 +31,8 @@ def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
 
     ``_target_`` names a class or function that is called with the node's other entries, built first; with ``_partial_: true`` the
     call is left to the receiver, who adds arguments. ``{"_space_": "V"}``, ``{"_hierarchy_": ["V", "V1"]}`` (``{"_hierarchy_": "V"}``
-    for all levels below V), ``{"_transfer_": ["Q", "V"]}``, and likewise ``_mass_``, ``_derivative_``, ``_product_``, ``_observation_``
-    and ``_form_``, stand for parts of the discretization.
+    for all levels below V), ``{"_transfer_": ["Q", "V"]}``, and likewise ``_mass_``, ``_derivative_``, ``_product_``, ``_spacings_``
+    (of a grid), ``_observation_`` and ``_form_``, stand for parts of the discretization.
 
     Raises:
         InputError: the target does not exist or does not take these arguments or their values, or a reference names nothing.

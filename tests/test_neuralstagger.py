@@ -1,5 +1,6 @@
 """NeuralStagger's decomposition, its networks on one and several processes, its rollouts and its files."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 
@@ -7,8 +8,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from torch import nn
 
+from thalweg.configuration import build
 from thalweg.errors import FingerprintError, InputError
 from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.operators import FNO, Courant, Decomposition, MgNO, NeuralStagger, UNet, build_operator, load_operator, save_operator
@@ -262,7 +266,10 @@ def test_processes_with_different_fields_are_refused(tmp_path):
 
 def _trained(weights: str, execution: str) -> list[torch.Tensor]:
     """Weights after two steps of gradient descent through two blocks, and the last prediction."""
-    operator = stagger((3, 1), 2, weights=weights, execution=execution)
+    options = {"weights": weights}
+    if weights == "exchange":
+        options = {"weights": "shared", "exchange": "periodic", "mixing": 2, "network": partial(WithTransport, Convolutions)}
+    operator = stagger((3, 1), 2, execution=execution, **options)
     optimizer = torch.optim.SGD(operator.parameters(), lr=0.05)
     first = noise(2, 2, 1, 6, 4).requires_grad_()
     for _ in range(2):
@@ -274,7 +281,7 @@ def _trained(weights: str, execution: str) -> list[torch.Tensor]:
     return [*(p.detach() for p in operator.parameters()), twice.detach(), first.grad]
 
 
-@pytest.mark.parametrize("weights", ["subtask", "shared"])
+@pytest.mark.parametrize("weights", ["subtask", "shared", "exchange"])
 def test_two_processes_train_as_one_does(tmp_path, weights):
     mp.start_processes(_on_one_of_two_processes, (str(tmp_path), weights), nprocs=2, start_method="fork")
     expected = _trained(weights, "batched")
@@ -313,6 +320,20 @@ def test_a_time_factor_that_violates_the_cfl_condition_is_refused():
     stagger((2, 2), 4, courant=Courant(dt=0.01, spacings=(0.1, 0.1), speed=6.0, limit=2.0))
 
 
+@pytest.mark.parametrize("flow", ["cavity", "channel", "moving_disc", "taylor_green", "vorticity"])
+def test_experiments_refuse_time_factors_that_violate_the_cfl_condition(flow: str):
+    space = [2, 2, 2] if flow == "taylor_green" else [2, 2]
+    for time, refused in ((4, False), (40, True)):
+        factors = ",".join(map(str, [*space, time]))
+        with initialize_config_module("thalweg.conf", version_base="1.3"):
+            config = compose("train", overrides=[f"experiment=neuralstagger_{flow}", f"factors=[{factors}]"])
+        nodes = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(nodes, dict)
+        grids, operator = build(nodes["problem"]).export(), nodes["operator"]
+        with pytest.raises(InputError, match="time factor of 40 violates the CFL") if refused else nullcontext():
+            build_operator(operator, grids)
+
+
 def test_wrong_options_are_explained():
     for space, time, padding in (((0, 2), 1, None), ((2, 2), 0, None), ((2, 2), 1, "reflect"), ((2, 2, 2, 2), 1, None)):
         with pytest.raises(InputError):
@@ -340,7 +361,7 @@ def test_wrong_fields_are_explained():
             operator(fields)
     with pytest.raises(InputError, match="has no sub-grids"):
         operator.coarse_rollout({"w": w}, 1, [4])
-    with pytest.raises(InputError, match="trajectories of more"):
+    with pytest.raises(InputError, match=r"time factor of 2 needs trajectories of 4 frames or more.*\(2, 2, 1, 8, 8\)"):
         operator.set_scales({"w": w})
     with pytest.raises(InputError, match="keep the shape"):
         stagger(network=lambda in_channels, out_channels: nn.Conv2d(in_channels, out_channels, 3))({"w": w})

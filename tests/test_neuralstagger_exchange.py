@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.operators import Decomposition, DilatedResNet, NeuralStagger, WithDerivatives, WithTransport
-from thalweg.operators.neuralstagger import Exchange
 
 f64 = torch.float64
 POINTWISE = partial(nn.Conv2d, kernel_size=1)
 
 
-def noise(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=f64)
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=f64)
 
 
 def operator(space: tuple[int, int], time: int, wrapper: type[nn.Module] = WithDerivatives, **options) -> NeuralStagger:
     """Subtasks that compute pointwise what they are told, all with the same weights; the code of their sub-grid is zero."""
     torch.manual_seed(0)
     options = {"exchange": "replicate", "weights": "shared", **options}
-    made = NeuralStagger(partial(wrapper, network=POINTWISE), Decomposition(space, time, "replicate"), {"psi": 1}, **options)
+    network = partial(wrapper, network=options.pop("network", POINTWISE))
+    made = NeuralStagger(network, Decomposition(space, time, "replicate"), {"psi": 1}, **options)
     if made.networks.embedding is not None:
         made.networks.embedding.data.zero_()
     made.gain.fill_(1e-3)
@@ -31,28 +31,28 @@ def operator(space: tuple[int, int], time: int, wrapper: type[nn.Module] = WithD
 
 @pytest.mark.parametrize(("wrapper", "ends", "n"), [(WithDerivatives, "replicate", 17), (WithTransport, "periodic", 16)])
 def test_pointwise_networks_that_exchange_do_not_notice_the_decomposition(wrapper: type[nn.Module], ends: str, n: int):
-    whole = operator((1, 1), 2, wrapper, exchange=ends)
-    u = noise(3, 2, 1, n, n)
-    expected = whole.rollout({"psi": u}, 3)["psi"]
+    options = {"exchange": ends, "mixing": 3, "inputs": {"f": 1}}
+    whole = operator((1, 1), 2, wrapper, **options)
+    fields = {"psi": noise(3, 2, 1, n, n), "f": noise(1, 1, n, n)}
+    expected = whole.rollout(fields, 3)["psi"]
+    assert (expected[:, 2:4] - expected[:, :2]).norm() > 1e-6 * expected.norm()
     for space in ((2, 2), (4, 2)):
-        parts = operator(space, 2, wrapper, exchange=ends)
+        parts = operator(space, 2, wrapper, **options)
         parts.networks.stacked.load_state_dict(whole.networks.stacked.state_dict())
-        torch.testing.assert_close(parts.rollout({"psi": u}, 3)["psi"], expected, rtol=1e-10, atol=1e-12)
+        parts.exchange.load_state_dict(whole.exchange.state_dict())
+        torch.testing.assert_close(parts.rollout(fields, 3)["psi"], expected, rtol=1e-10, atol=1e-12)
 
 
-def test_differences_are_those_to_the_nearest_points_of_the_full_grid():
-    derivatives = WithDerivatives(POINTWISE, 1, 1, points=8.0)
-    u = noise(2, 1, 9, 9)
-    told = Exchange(derivatives, "replicate")(u)
-    features = derivatives.features(u)
-    torch.testing.assert_close(told[:, :4], features)
-    forwards, backwards = told[:, 4:9], told[:, 9:14]
-    torch.testing.assert_close(forwards[:, :, :-1], torch.cat([u, features], 1).diff(dim=-2))
-    torch.testing.assert_close(backwards[:, :, 1:], -torch.cat([u, features], 1).diff(dim=-2))
-    assert not forwards[:, :, -1].any()
-    # The Laplacian of ψ on the full grid is a sum of these channels, whatever the sub-grids are.
-    laplacian = 64 * sum(told[:, 4 + 5 * i] for i in range(4))
-    torch.testing.assert_close(laplacian, -derivatives.scales[1] * features[:, 2])
+def test_sub_grids_that_exchange_start_from_persistence_and_learn():
+    network = partial(DilatedResNet, width=4, blocks=1, dilations=(1,), padding_mode="circular")
+    made = operator((2, 2), 1, WithTransport, exchange="periodic", mixing=3, network=network)
+    u = {"psi": noise(2, 1, 8, 8)}
+    change = made(u)["psi"] - u["psi"]
+    assert not change.any()
+    loss = (made(u)["psi"] - noise(2, 1, 8, 8, seed=1)).square().sum()
+    loss.backward()
+    moved = {name for name, p in made.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {"exchange.after.weight", "exchange.after.bias", "networks.stacked.decode.weight"} <= moved
 
 
 def test_without_exchange_sub_grids_differ_from_the_whole():
@@ -78,5 +78,7 @@ def test_sequences_that_exchange_run_by_themselves_but_sub_grids_do_not():
 def test_what_cannot_be_exchanged_is_refused():
     with pytest.raises(InputError, match="DilatedResNet has none"):
         NeuralStagger(DilatedResNet, Decomposition((2, 2)), {"psi": 1}, exchange="periodic")
-    with pytest.raises(InputError, match="periodic or replicate, not 'walls'"):
+    with pytest.raises(InputError, match="got 'walls' and 16"):
         operator((2, 2), 1, exchange="walls")
+    with pytest.raises(InputError, match="got 'periodic' and 0"):
+        operator((2, 2), 1, exchange="periodic", mixing=0)

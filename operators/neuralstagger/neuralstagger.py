@@ -40,9 +40,10 @@ class NeuralStagger(Operator):
         held: for a field of the state, the input that says where it moves: 1 there, 0 where it stays as it is, exactly (a stream function
             on walls). It is not shown to the networks unless it is in ``inputs``, too.
         weights, embedding, execution: see :class:`SubtaskNetworks`.
-        exchange: for a :class:`WithFeatures` network: take its features of the re-assembled field of each time sequence, which is
-            ``"periodic"`` or goes on as ``"replicate"`` says, together with the differences to the nearest points of the full grid; see
+        exchange: for a :class:`WithFeatures` network: before each step, sub-grids are told of the re-assembled field of their time
+            sequence, which is ``"periodic"`` or goes on as ``"replicate"`` says, and after it their answers are mixed; see
             :class:`Exchange`. By default each sub-grid is on its own.
+        mixing: channels that are exchanged, if any are.
         limit: bound of the state in units of its scale; good values: 10 to 20.
         courant: the CFL condition to be met, if given.
         derived: a module from the fields of the state to further fields, such as their velocity, which are returned with them.
@@ -67,6 +68,7 @@ class NeuralStagger(Operator):
         embedding: int = 4,
         execution: Execution = "batched",
         exchange: Ends | None = None,
+        mixing: int = 16,
         limit: float = 10.0,
         courant: Courant | None = None,
         derived: nn.Module | None = None,
@@ -83,14 +85,14 @@ class NeuralStagger(Operator):
         self.spans_processes = execution == "processes"
         self.frames = Frames(decomposition, dict(state), dict(inputs or {}), dict(held or {}))
         channels, further = sum(state.values()), sum((inputs or {}).values())
-        seen = channels + further
+        seen, answers = channels + further, channels
         self.exchange = None
         if exchange is not None:
-            self.exchange = Exchange(network(in_channels=seen, out_channels=channels), exchange)
-            network = self.exchange.inner(network)
+            self.exchange = Exchange(network(in_channels=seen, out_channels=channels), exchange, mixing)
+            network, answers = self.exchange.inner(network), mixing
             seen += self.exchange.channels
         self.networks = SubtaskNetworks(
-            network, decomposition, seen, channels, weights=weights, embedding=embedding, execution=execution
+            network, decomposition, seen, answers, weights=weights, embedding=embedding, execution=execution
         )
         ones = (1,) * decomposition.dim
         self.register_buffer("state_scale", torch.ones(channels, *ones))
@@ -99,7 +101,7 @@ class NeuralStagger(Operator):
 
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
-        """Take the root mean squares of the fields, and of their change within s_t frames, from trajectories of more than s_t frames.
+        """Take the root mean squares of the fields, and of their change within s_t frames, from trajectories of 2 s_t frames or more.
 
         State ``(samples, time, channel, x, y[, z])``; fields with several channels have one scale.
 
@@ -110,10 +112,11 @@ class NeuralStagger(Operator):
         scales, gains = [], []
         for name, channels in self.frames.state.items():
             u = self.frames.field(fields, name, channels)
-            if u.dim() != dim + 3 or u.shape[1] <= s_t:
+            if u.dim() != dim + 3 or u.shape[1] < 2 * s_t:
                 raise InputError(
-                    f"The scale of changes within {s_t} frames needs trajectories of more, (samples, time, channel, ...); "
-                    f"field {name!r} has shape {tuple(u.shape)}."
+                    f"A time factor of {s_t} needs trajectories of {2 * s_t} frames or more, (samples, time, channel, ...), one block to "
+                    f"start from and one to predict; field {name!r} has shape {tuple(u.shape)}. Take a smaller time factor or longer "
+                    "trajectories."
                 )
             scale = _root_mean_square(u)
             scales += [scale] * channels
@@ -202,22 +205,27 @@ class NeuralStagger(Operator):
     def _advance(
         self, u: Tensor, conditions: Tensor | None, moves: Tensor | None, points: tuple[int, ...], subtasks: Tensor | None = None
     ) -> Tensor:
-        parts = [u] if conditions is None else [u, conditions.expand(*u.shape[:2], *conditions.shape[2:])]
-        if self.exchange is not None:
-            parts.append(self._exchanged(self.exchange, u, points))
-        x = torch.cat(parts, 2)
-        change = self.networks(x, subtasks) * self.gain
+        x = u if conditions is None else torch.cat([u, conditions.expand(*u.shape[:2], *conditions.shape[2:])], 2)
+        change = self.networks(x, subtasks) if self.exchange is None else self._together(self.exchange, x, points, subtasks)
+        change = change * self.gain
         if moves is not None:
             change = change * moves
         return (u + change).clamp(-self.limit, self.limit)
 
-    def _exchanged(self, exchange: Exchange, u: Tensor, points: tuple[int, ...]) -> Tensor:
-        """What parts hear of the frames that they make together, which have so many points."""
-        sequences = u[:, :, : exchange.described_by].unflatten(0, (self.decomposition.num_sub_grids, -1))
-        whole = self.decomposition.merge(sequences, points)
-        heard = exchange(whole.flatten(0, 1)).unflatten(0, whole.shape[:2])
-        padded = [n * s for n, s in zip(u.shape[3:], self.decomposition.space, strict=True)]
-        return self.decomposition.split(self.decomposition.padded(heard, padded)).flatten(0, 1)
+    def _together(self, exchange: Exchange, x: Tensor, points: tuple[int, ...], subtasks: Tensor | None) -> Tensor:
+        """The change of parts that exchange; the fields that they make together have so many points."""
+        lead, coarse = (x.shape[0] // self.decomposition.num_sub_grids, x.shape[1]), x.shape[3:]
+
+        def whole(parts: Tensor) -> Tensor:
+            return self.decomposition.merge(parts.unflatten(0, (self.decomposition.num_sub_grids, -1)), points).flatten(0, 1)
+
+        def in_parts(u: Tensor) -> Tensor:
+            padded = self.decomposition.padded(u, [n * s for n, s in zip(coarse, self.decomposition.space, strict=True)])
+            return self.decomposition.split(padded.unflatten(0, lead)).flatten(0, 1)
+
+        told = exchange(whole(x))
+        answers = self.networks(torch.cat([x, in_parts(told)], 2), subtasks)
+        return in_parts(exchange.change(whole(answers), told))
 
     def _finished(self, parts: Tensor, fields: Fields, keep_time: bool = False) -> dict[str, Tensor]:
         """Full fields of ``(subtasks, batch, blocks, channel, X, Y[, Z])``, in physical units."""
