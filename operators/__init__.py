@@ -43,6 +43,7 @@ from .slice_attention import SliceAttentionProcessor
 from .spon import SPON
 from .stream_function_decoder import StreamFunctionDecoder
 from .structured_decoders import ConservationDecoder, CurlDecoder, IntegralDecoder, PositiveDecoder
+from .vorticity_decoder import VorticityDecoder
 from .weak_encoders import AverageEncoder, PotentialEncoder, StartEncoder
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "TransferDecoder",
     "Transolver",
     "UNet",
+    "VorticityDecoder",
     "WithDerivatives",
     "WithLambVector",
     "WithTransport",

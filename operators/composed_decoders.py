@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .decoders import Decoder, DirichletDecoder, IncrementDecoder
+from .decoders import Decoder, DirichletDecoder
 from .encoders import Fields
 from .structured_decoders import IntegralDecoder
 
@@ -45,11 +45,10 @@ class ComposedDecoder(Decoder):
                         later.hold(earlier.mask)
 
     def channel_scales(self, fields: Fields) -> Tensor:
-        """Those of the step that leads into the output's space, or to the next frame."""
+        """Those of the step whose dofs are of another size than the output field, else of the one that leads into its space."""
         steps = [step for step in self.steps if isinstance(step, Decoder)]
-        increments = [step for step in steps if isinstance(step, IncrementDecoder)]
-        leads = (step for step in (*increments, *steps) if step.source is not step.space or step in increments)
-        return next((step.channel_scales(fields) for step in leads), super().channel_scales(fields))
+        leads = [step for step in steps if step.of_other_size] + [step for step in steps if step.source is not step.space]
+        return leads[0].channel_scales(fields) if leads else super().channel_scales(fields)
 
     def enforce(self, u: Tensor, fields: Fields) -> Tensor:
         for step in self.steps:

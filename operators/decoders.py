@@ -26,9 +26,12 @@ class Decoder(nn.Module):
     Attributes:
         space: the output's space.
         source: the space of the dofs that are decoded; the same, unless the decoder leads from one space into another.
+        of_other_size: whether the decoded dofs are no values of the output field, so that in a composition, too, their scale is this
+            decoder's.
     """
 
     enforces: ClassVar[str | None] = None
+    of_other_size: ClassVar[bool] = False
     space: Space
     source: Space
     field: str
@@ -122,6 +125,8 @@ class IncrementDecoder(Decoder):
         field: name of the state that the operator takes at one frame and returns at the next.
         base: name of a prediction of the next state, to which the learned correction is added instead.
     """
+
+    of_other_size = True
 
     def __init__(self, space: Space, field: str, base: str | None = None):
         super().__init__(space, field)

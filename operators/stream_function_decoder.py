@@ -27,6 +27,7 @@ class StreamFunctionDecoder(Decoder):
     """
 
     enforces = BOUNDARY_VALUES
+    of_other_size = True
 
     def __init__(
         self,

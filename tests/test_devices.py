@@ -41,6 +41,7 @@ EXPERIMENTS = {
     "neuralstagger": "neuralstagger_vorticity",
     "spon_stream_function": "stokes",
     "spon_curl": "stokes",
+    "spon_vorticity": "stokes",
     "fno_velocity": "stokes",
     "mgno_helmholtz": "mgno_helmholtz",
     "mgno_published_helmholtz": "mgno_helmholtz",

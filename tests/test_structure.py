@@ -31,6 +31,7 @@ from thalweg.operators import (
     StartEncoder,
     StreamFunctionDecoder,
     TransferDecoder,
+    VorticityDecoder,
 )
 from thalweg.solvers import MixedDarcy, SolenoidalStokes
 
@@ -309,3 +310,34 @@ def test_learned_rotations_start_from_the_mixed_method_and_keep_the_walls():
     torch.testing.assert_close(W.mass(omega) @ solver.harmonic, b @ solver.harmonic, atol=1e-9, rtol=0)
     with pytest.raises(InputError, match="needs the field 'g'"):
         decoder(q, {"f": given["f"]})
+    # Rotations are learned in units of the force's, which those of the stream function and of its velocity are not.
+    size = decoder.channel_scales(given)
+    flow = ComposedDecoder([decoder, CurlDecoder(W, disc["S"], "w", disc.derivative("W", "S"))])
+    assert torch.equal(flow.channel_scales({**given, "w": disc.derivative("W", "S")(psi)}), size)
+    assert size > 100 * psi.abs().max()
+
+
+def test_the_velocity_of_a_vorticity_converges():
+    """At second order, for a flow within walls that it slips along."""
+    errors, cells = [], [2, 4, 8]
+    for n in cells:
+        problem = SolenoidalStokes(n, refinements=1)
+        disc, S, W = problem.export(), problem.spaces["S"], problem.spaces["W"]
+        x, y = fd.SpatialCoordinate(S.mesh())
+        stream = fd.sin(fd.pi * x) * fd.sin(fd.pi * y) * fd.exp(x)
+        omega = tensor(fd.Function(W).interpolate(-fd.div(fd.grad(stream))))
+        poisson = RieszMap(disc.hierarchy_below("W"), ["stiffness"], ["on_boundary"], cycles=10)
+        decoder = VorticityDecoder(disc["W"], disc["S"], "w", disc.derivative("W", "S"), poisson)
+        found = decoder(omega[None, None], {})["w"]
+        w = fd.Function(S)
+        w.dat.data_wo[...] = found[0].numpy().reshape(w.dat.data_ro.shape)
+        errors.append(fd.errornorm(fd.as_vector([stream.dx(1), -stream.dx(0)]), w, "L2"))
+        assert disc.derivative("S", "D")(found).abs().max() < 1e-11 * disc.derivative("S", "D")(found.abs()).abs().max()
+        assert found[:, disc["S"].boundary_dofs()].abs().max() < 1e-12 * found.abs().max()
+    assert order(errors, [1 / n for n in cells]) > 1.7
+    one = torch.ones(1, 1, disc["W"].num_nodes).double()
+    given = {"w": decoder(3 * one, {})["w"]}
+    torch.testing.assert_close(decoder.channel_scales(given), 3 * one[:, 0, :1])
+    coarser = RieszMap(disc.hierarchy_below("W1"), ["stiffness"], ["on_boundary"])
+    with pytest.raises(InputError, match="The Riesz map is of a space with"):
+        VorticityDecoder(disc["W"], disc["S"], "w", disc.derivative("W", "S"), coarser)
