@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
 from ..errors import InputError
 from ..fem import MassSolver, Residual, Space, SparseMatrix
 from ..fem.forms.sources import Sources, form_sources, form_values, shared_sources
+from ..fem.smoothing import smoothing_matrix
 from .encoders import Encoder, Fields
 
 
@@ -38,14 +37,8 @@ class FormEncoder(Encoder):
         self.space, self.form = space, form
         self.num_channels = self.components = space.element.block_size
         self.sources = form_sources(form, arguments)
-        fixed = space.boundary_dofs(tuple(tags)).cpu().numpy()
-        free = np.ones(space.num_dofs)
-        free[fixed] = 0
-        M = scipy.sparse.csr_matrix(space.mass.to_scipy(), dtype=np.float64)
-        F = scipy.sparse.diags(free)
-        # On fixed dofs the mass matrix' own diagonal, so that the system stays well conditioned.
-        constrained = F @ M @ F + scipy.sparse.diags((1 - free) * M.diagonal())
-        self.solve = MassSolver(SparseMatrix(constrained, space.mass.val.dtype))
+        M, free = smoothing_matrix(space, 0.0, tuple(tags))
+        self.solve = MassSolver(SparseMatrix(M, space.mass.val.dtype))
         self.register_buffer("free", torch.from_numpy(free).to(space.mass.val), persistent=False)
 
     def forward(self, fields: Fields) -> Tensor:

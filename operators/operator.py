@@ -24,7 +24,7 @@ class Samples(Protocol):
 class Operator(nn.Module):
     """Base of all operators: ``forward(fields) -> fields``, dictionaries of tensors with a leading batch axis, in physical units.
 
-    An operator made by :func:`~thalweg.operators.build.build_operator` knows the configuration it was built from and the fingerprint of
+    An operator made by :func:`~thalweg.operators.build_operator` knows the configuration it was built from and the fingerprint of
     its discretization; both go into its file and are checked when it is read back.
     """
 

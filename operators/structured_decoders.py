@@ -111,8 +111,9 @@ class CurlDecoder(Decoder):
     """A divergence-free field as the curl of a learned potential: a stream function in the plane, a vector potential in space.
 
     ``div curl = 0`` holds exactly between the spaces of one discrete de Rham complex (Arnold, Falk, Winther, Acta Numerica 2006):
-    ``CG k -> RT k`` in the plane, ``N1curl k -> RT k`` in space. On a domain without holes these are all divergence-free fields. Composed
-    with a :class:`DirichletDecoder` for the potential, it prescribes the flux through the boundary: none where the potential vanishes.
+    ``CG k -> RT k`` or ``CG k -> BDM k-1`` in the plane, ``N1curl k -> RT k`` in space. On a domain without holes these are all
+    divergence-free fields. Composed with a :class:`DirichletDecoder` for the potential, it prescribes the flux through the boundary: none
+    where the potential vanishes.
 
     Args:
         potential: space of the potential, which is the processor's.
@@ -142,7 +143,7 @@ class CurlDecoder(Decoder):
         if curl.shape != (space.num_dofs, potential.num_dofs) or space.element.mapping != "contravariant piola":
             raise InputError(
                 f"The curl of {potential.name!r} ({potential.element}) in {space.name!r} ({space.element}) is no divergence-free field: "
-                'export derivatives=[("V", "R")] from CG k into RT k in the plane, from N1curl k in space.'
+                'export derivatives=[("V", "R")] from CG k into RT k or BDM k-1 in the plane, from N1curl k into RT k in space.'
             )
         self.curl = curl
 
