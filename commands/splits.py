@@ -10,7 +10,7 @@ from ..data import Dataset, FamilyDataset, TimeWindows, open_dataset, read_famil
 from ..data.dataset import field_spaces
 from ..data.family import member_folder
 from ..data.shards import Spaces, read_spaces
-from ..errors import InputError
+from ..errors import FileError, InputError
 from ..fem import DiscretizationFamily
 
 SPLITS = ("test", "valid", "train", "calibration")
@@ -45,6 +45,11 @@ def read_discretization(config: DictConfig, dtype: torch.dtype = torch.float32) 
         FileError: there are no data, or a mesh is missing.
         InputError: a mesh is in two splits of a family.
     """
+    if not Path(config.data.folder).is_dir():
+        raise FileError(
+            f"There is no data set {config.data.folder}. Make it by `thalweg generate` with the same arguments, or give the folder of one "
+            "that is there by data.folder=..."
+        )
     if not _is_family(config):
         return read_spaces(Path(config.data.folder), dtype)
     family = read_family(config.data.folder, range(sum(config.data.split.values())), dtype)
