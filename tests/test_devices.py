@@ -19,10 +19,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from thalweg.commands.judging import build_metrics, build_objective
 from thalweg.configuration import build
-from thalweg.operators import build_operator
+from thalweg.operators import NeuralStagger, build_operator
 from thalweg.solvers import Problem
 from thalweg.solvers.family import ProblemFamily
-from thalweg.solvers.grid.problem import GridProblem
+from thalweg.solvers.grid.problem import GRID, GridProblem
 from thalweg.training.grid_physics import StaggeredLoss
 from thalweg.training.objectives import Objective, Pool
 
@@ -31,7 +31,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 DEVICE = "meta"
 EXPERIMENTS = {
     "fno_burgers": "burgers",
-    "fno_smoke": "steered_smoke",
+    "advected_smoke": "steered_smoke",
     "spon_mean_flow": "controlled_cylinder",
     "spon_flow_stepper": "cylinder_flow",
     "neuralstagger_cavity": "neuralstagger_cavity",
@@ -97,6 +97,30 @@ def test_a_training_step_stays_on_its_device(option: str):
                 metric.each(prediction, truth)
 
 
+@pytest.mark.parametrize("exchange", [False, True])
+@pytest.mark.parametrize("flow", ["cavity", "channel", "moving_disc", "taylor_green", "vorticity"])
+def test_a_rollout_stays_on_its_device_and_does_not_wait_for_it(flow: str, exchange: bool):
+    experiment = f"neuralstagger_{flow}"
+    ends = "periodic" if flow in ("taylor_green", "vorticity") else "replicate"
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("train", [f"experiment={experiment}", *([f"operator.exchange={ends}"] if exchange else [])])
+    problem, disc = made(experiment)
+    operator = build_operator(OmegaConf.to_container(config.operator, resolve=True), disc).eval()
+    assert isinstance(operator, NeuralStagger)
+    coarse = None if exchange else operator.coarse_solver().eval()
+    state, shape, steps = operator.frames.state, problem.grid.shape, 2
+    with on_a_fake_device(operator, *([coarse] if coarse else [])), torch.no_grad():
+        s_t = operator.decomposition.time
+        fields = {name: torch.empty(1, s_t, channels, *shape, device=DEVICE) for name, channels in state.items()}
+        fields |= {name: torch.empty(1, channels, *shape, device=DEVICE) for name, channels in operator.frames.inputs.items()}
+        assert all(u.device.type == DEVICE for u in operator.rollout(fields, steps).values())
+        if coarse:
+            points = operator.decomposition.coarse_shape(shape)
+            u = torch.empty(1, sum(state.values()), *points, device=DEVICE)
+            further = torch.empty(1, sum(operator.frames.inputs.values()), *points, device=DEVICE)
+            assert coarse.rollout(u, steps, further if operator.frames.inputs else None).device.type == DEVICE
+
+
 @lru_cache
 def made(experiment: str):
     """The problem of an experiment and its discretization, in the precision of training."""
@@ -122,7 +146,8 @@ def shapes_of(problem: Problem | GridProblem, disc, windows: dict | None) -> dic
     shapes = {}
     for name in (*problem.inputs, *problem.outputs):
         varies = name in problem.outputs or name not in frame
-        shapes[name] = (2, *(frames if varies else ()), *frame.get(name, (CHANNELS.get(name, 1), *problem.grid.shape)))
+        points = disc[problem.places.get(name, GRID)].shape
+        shapes[name] = (2, *(frames if varies else ()), *frame.get(name, (CHANNELS.get(name, 1), *points)))
     return shapes
 
 
