@@ -181,6 +181,8 @@ def _check(verb: str, arguments: list[str]) -> None:
     overrides = [argument for before, argument in pairs if not argument.startswith("-") and before not in _TAKE_VALUES]
     if any(argument in FLAGS for argument in arguments):
         overrides = first_job(overrides)
+    if (own := _own_configurations(arguments)) and not os.path.isdir(own):  # noqa: PTH112
+        _stop(verb, f"The folder of configurations {own} does not exist. Correct what follows --config-dir.")
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         if verb == "control" and not any(override.startswith("experiment=") for override in overrides):
             _stop(verb, f"Choose an experiment by experiment=...: {', '.join(_experiments_of_control())}.")
@@ -193,7 +195,7 @@ def _check(verb: str, arguments: list[str]) -> None:
             text = str(error).split("Config search path")[0]
             lines = [line.strip().rstrip(".:") for line in text.splitlines() if line.strip() and "append" not in line]
             said = ": ".join([*lines[:2], ", ".join(lines[2:])][: len(lines)])
-            hint = _QUOTES if "override_grammar" in text else _suggestion(verb, overrides)
+            hint = _QUOTES if "override_grammar" in text else _option(text) or _suggestion(verb, overrides)
             _stop(verb, f"{said}. {hint}`thalweg {verb} --help` shows every key.")
     if wrong:
         _stop(verb, f"{wrong}. `thalweg {verb} --help` shows every key.")
@@ -205,13 +207,29 @@ def _experiments_of_control() -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options("control")
 
 
-def _search_path(arguments: list[str]) -> list[str]:
-    """The user's own folder of configurations, given by ``--config-dir``, as an override."""
+def _own_configurations(arguments: list[str]) -> str:
+    """The user's own folder of configurations, given by ``--config-dir``."""
     for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
         name, _, joined = flag.partition("=")
         if name in ("-cd", "--config-dir"):
-            return [f"hydra.searchpath=['file://{os.path.abspath(joined or value)}']"]  # noqa: PTH100
-    return []
+            return os.path.abspath(joined or value)  # noqa: PTH100
+    return ""
+
+
+def _search_path(arguments: list[str]) -> list[str]:
+    """That folder as an override."""
+    own = _own_configurations(arguments)
+    return [f"hydra.searchpath=['file://{own}']"] if own else []
+
+
+def _option(message: str) -> str:
+    """The option of a group nearest to one that Hydra's message says is not there."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    if not (missing := re.search(r"Could not find '(.+)/([^/']+)'", message)):
+        return ""
+    guess = get_close_matches(missing[2], GlobalHydra.instance().config_loader().get_group_options(missing[1]), 1)
+    return f"Did you mean {guess[0]!r}? " if guess else ""
 
 
 def _suggestion(verb: str, overrides: list[str]) -> str:
@@ -248,6 +266,9 @@ def _suggestion(verb: str, overrides: list[str]) -> str:
 def _stop_incomplete(verb: str, error: Exception) -> NoReturn:
     said = str(error).splitlines()[0]
     hint = _START.get(verb, "") if "Missing mandatory value" in said else ""
+    if said.startswith("Interpolation key"):
+        said += f", but {getattr(error, 'full_key', 'another')} refers to it"
+        hint = "Give the latter a value of its own, or set what it belongs to to null. "
     _stop(verb, f"The configuration is not complete or not consistent: {said}. {hint}`thalweg {verb} --help` shows every key.")
 
 

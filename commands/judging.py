@@ -22,8 +22,8 @@ def build_objective(training: Mapping[str, Any], disc: Spaces | DiscretizationFa
 
 
 def build_metrics(training: Mapping[str, Any], disc: Spaces | DiscretizationFamily) -> dict[str, Metric]:
-    """The configured metrics by name."""
-    nodes = training["metrics"] or {}
+    """The configured metrics by name; those that are null are left out."""
+    nodes = {name: node for name, node in (training["metrics"] or {}).items() if node is not None}
     if isinstance(disc, DiscretizationFamily):
         device = disc.device
         return {name: MetricFamily(lambda own, node=node: build(node, own).to(device), disc) for name, node in nodes.items()}

@@ -148,6 +148,9 @@ def read_config(folder: Path) -> DictConfig:
     Raises:
         FileError: the folder holds no run.
     """
+    if not (folder / CONFIG).is_file():
+        what = f"has no {CONFIG}, so it holds no run of thalweg" if folder.is_dir() else "does not exist"
+        raise FileError(f"The folder {folder} {what}. Give the one that `thalweg train` wrote, such as run=outputs/quickstart.")
     try:
         config = OmegaConf.load(folder / CONFIG)
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:

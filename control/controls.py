@@ -28,7 +28,9 @@ class Control:
         self.initial = np.array(initial, dtype=np.float64)
         self.low, self.high, self.scale = (self._broadcast(value) for value in (low, high, scale))
         if not np.isfinite(self.initial).all() or (self.initial < self.low).any() or (self.initial > self.high).any():
-            raise InputError(f"The initial value of control {name!r} must be finite and within its bounds.")
+            raise InputError(
+                f"The initial value of control {name!r} must be finite and within its bounds, which are {low!r} and {high!r}."
+            )
         if (self.scale <= 0).any():
             raise InputError(f"The scale of control {name!r} must be positive.")
 

@@ -39,6 +39,8 @@ class ShardReader:
 
     def __init__(self, folder: Path, samples: range | None, discretization: Spaces):
         self.folder, self.discretization = folder, discretization
+        if samples is not None and not (isinstance(samples, range) and samples.step == 1 and len(samples)):
+            raise InputError(f"The samples of a data set are a range, such as range(0, 100), and one at least; not {samples!r}.")
         found = require_shards(folder)
         self.samples = samples if samples is not None else range(found[-1].last)
         self.shards = [shard for shard in found if shard.first < self.samples.stop and shard.last > self.samples.start]

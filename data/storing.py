@@ -60,6 +60,8 @@ class FieldArrays:
         if missing := [name for name in self.fields if name not in self._spaces]:
             raise InputError(f"The space of field {missing[0]!r} is not given; pass spaces={{{missing[0]!r}: ...}}.")
         for name, values in self.fields.items():
+            if not hasattr(values, "shape") or "/" in name:
+                raise InputError(f"Field {name!r} is a {type(values).__name__}; expected an array, under a name without a slash.")
             self._layout(name, values.shape)
         lengths = {name: len_of(values) for name, values in (*self.fields.items(), *self.parameters.items())}
         if len(set(lengths.values())) != 1 or not len(self):
@@ -138,6 +140,10 @@ class FieldArrays:
         array = self.fields[name]
         moves, channels = self._layout(name, array.shape)
         values = np.asarray(array[rows])
+        if values.dtype.kind not in "fiub":
+            raise InputError(
+                f"Field {name!r} holds {values.dtype}; expected real numbers. Store a complex field as two real ones."
+            )
         values = values if moves else values[:, None]
         return values if channels else values[:, :, None]
 

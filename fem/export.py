@@ -56,6 +56,13 @@ def export(
     """
     transfers, derivatives, products = list(transfers), list(derivatives), list(products)
     observations, forms = observations or {}, forms or {}
+    if not isinstance(spaces, Mapping) or not spaces:
+        raise InputError(f'Spaces are exported by name, as in export({{"V": V}}); got {spaces!r}.')
+    for name, V in spaces.items():
+        if not hasattr(V, "ufl_element") or not hasattr(V, "cell_node_map"):
+            raise InputError(
+                f"{name!r} is a {type(V).__name__}; expected a Firedrake function space, such as FunctionSpace(mesh, 'CG', 1)."
+            )
     if unfit := [name for name in (*spaces, *observations, *forms) if not name.isidentifier()]:
         raise InputError(f"A part cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
     used = {name for pair in transfers + derivatives + products for name in pair} | {of for of, _ in observations.values()}

@@ -109,7 +109,10 @@ def operator_on(operator: Operator, disc: Discretization | Grids) -> Operator:
         InputError: the operator was put together by hand, or its weights belong to one mesh.
     """
     if operator.config is None:
-        raise InputError("The operator was put together by hand, so it cannot be rebuilt. Make it by build_operator.")
+        raise InputError(
+            "The operator was put together by hand, so it cannot be rebuilt elsewhere. Make it by build_operator(config, disc), from a "
+            "configuration such as those of conf/operator, or put it together again on the other spaces and load_state_dict."
+        )
     # Its own random weights are thrown away; the random numbers of a training run do not depend on when that happens.
     with torch.random.fork_rng(devices=[]):
         twin = build_operator(operator.config, disc)

@@ -13,6 +13,7 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..fem import Space, SparseMatrix
 from ..fem.hierarchy import Hierarchy
 
@@ -142,6 +143,9 @@ class MultigridProcessor(nn.Module):
         dirichlet: tags of the boundary where corrections vanish on every level.
         pre, post, coarse: smoothing steps before and after the coarse correction, and on the coarsest level.
         start_at_zero: whether it gives zero until it is trained, for corrections of a prediction.
+
+    Raises:
+        InputError: there is no hierarchy, or no such tag.
     """
 
     def __init__(
@@ -159,6 +163,10 @@ class MultigridProcessor(nn.Module):
         start_at_zero: bool = False,
     ):
         super().__init__()
+        if not isinstance(hierarchy, Hierarchy):
+            raise InputError(
+                f'A multigrid cycle needs a hierarchy of spaces, as disc.hierarchy("V", "V1") gives, not a {type(hierarchy).__name__}.'
+            )
         self.in_channels, self.out_channels = in_channels, out_channels
         levels = len(hierarchy)
         self.operators = LevelOperators(hierarchy, tuple(dirichlet), length)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import firedrake as fd
 import h5py
 import numpy as np
 import pytest
@@ -16,11 +18,14 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from small import SMALL, configuration
+from thalweg import data
 from thalweg.commands import control, evaluate, generate, predict, report, train
+from thalweg.data import FieldArrays, FieldDataset
 from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import FileError, FingerprintError, InputError
-from thalweg.fem import load
-from thalweg.operators import build_operator, load_weights
+from thalweg.fem import export, load
+from thalweg.operators import MultigridProcessor, build_operator, load_weights
+from thalweg.solvers import Poisson
 from thalweg.storage import atomic, only_writer
 from thalweg.training import Checkpoints
 
@@ -55,15 +60,19 @@ def test_a_misspelt_key_is_answered_with_the_nearest_one():
     assert_explained(thalweg("train", *SMALL, "training.loop.epohcs=3"), "Did you mean 'training.loop.epochs'")
 
 
+def test_a_folder_of_configurations_that_is_not_there_is_named():
+    assert_explained(thalweg("train", "--config-dir", "nothere", *SMALL), "nothere does not exist")
+
+
 def test_an_unknown_experiment_is_answered_with_those_there_are():
-    assert_explained(thalweg("generate", "experiment=quikstart"), "quikstart", "quickstart")
+    assert_explained(thalweg("generate", "experiment=quikstart"), "quikstart", "Did you mean 'quickstart'?")
 
 
 def test_a_missing_run_is_named():
     assert_explained(thalweg("evaluate"), "Missing mandatory value: run")
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         config = compose("evaluate", overrides=["run=nowhere"])
-    with pytest.raises(FileError, match=r"nowhere holds no run.*outputs/quickstart"):
+    with pytest.raises(FileError, match=r"nowhere does not exist.*outputs/quickstart"):
         evaluate.run(config)
 
 
@@ -280,3 +289,30 @@ def test_two_trainings_do_not_share_a_folder(trained: Path, dataset: Path):
     with only_writer(trained, "Wait."), pytest.raises(InputError, match=r"Another process is writing to .*run.*another name"):
         train.run(configuration("train", dataset, "overwrite=true"))
     assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_arguments_of_a_wrong_kind_are_named(dataset: Path, tmp_path: Path):
+    mesh = fd.UnitSquareMesh(2, 2)
+    disc = export({"V": fd.FunctionSpace(mesh, "CG", 1)})
+    V = disc["V"]
+    values = np.ones((3, V.num_dofs))
+    wrong = {
+        "one at least; not range(0, 0)": lambda: FieldDataset(dataset / "data", range(0)),
+        "a range, such as range(0, 100), and one at least; not [0, 1]": lambda: FieldDataset(dataset / "data", [0, 1]),
+        "'f' is a list; expected an array": lambda: FieldArrays(disc, {"f": values.tolist()}, "V"),
+        "without a slash": lambda: FieldArrays(disc, {"f/g": values}, "V"),
+        "'f' holds complex128": lambda: FieldArrays(disc, {"f": values + 1j}, "V").store(tmp_path / "complex"),
+        "a hierarchy of spaces": lambda: MultigridProcessor(V, in_channels=1),
+        "Spaces are exported by name": lambda: export({}),
+        "'V' is a MeshGeometry; expected a Firedrake function space": lambda: export({"V": mesh}),
+        "one sample or more, not num_samples=0": lambda: data.generate(Poisson("plate_with_hole.msh", ["hole"]), tmp_path, 0),
+        "pass Poisson(...)": lambda: data.generate(Poisson, tmp_path, 2),
+    }
+    for message, mistake in wrong.items():
+        with pytest.raises(InputError, match=re.escape(message)):
+            mistake()
+
+
+def test_a_key_that_another_refers_to_is_missing():
+    done = thalweg("train", *SMALL, "~problem.dirichlet")
+    assert_explained(done, "'problem.dirichlet' not found, but", "refers to it", "to null")

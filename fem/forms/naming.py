@@ -19,7 +19,9 @@ def check_form(form: Any) -> None:
 
     if not isinstance(form, ufl.Form):
         hint = " Of an equation, pass the left-hand side minus the right-hand side." if isinstance(form, Equation) else ""
-        raise InputError(f"A {type(form).__name__} was given, but only a ufl.Form, a sum of integrals, can be compiled.{hint}")
+        raise InputError(
+            f"Only a ufl.Form, a sum of integrals, can be compiled, not an object of type {type(form).__name__}.{hint}"
+        )
     _check_integrals(form)
 
 
