@@ -1,4 +1,4 @@
-"""How the documentation is built: ``make docs`` runs every example and leaves the pages in docs/build."""
+"""How the manual is built: ``make docs`` leaves the pages in docs/build."""
 
 import re
 from importlib.metadata import version as installed
