@@ -5,13 +5,14 @@ from itertools import pairwise
 import firedrake as fd
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from torch import Tensor
 
 from manufactured import fields, order, tensor
 from thalweg.data.reference import sample_rng
 from thalweg.errors import InputError
-from thalweg.fem import Discretization, RieszMap, StreamFunctionSolver, export
+from thalweg.fem import Discretization, MassSolver, RieszMap, StreamFunctionSolver, export
 from thalweg.operators import (
     SPON,
     AverageEncoder,
@@ -341,3 +342,26 @@ def test_the_velocity_of_a_vorticity_converges():
     coarser = RieszMap(disc.hierarchy_below("W1"), ["stiffness"], ["on_boundary"])
     with pytest.raises(InputError, match="The Riesz map is of a space with"):
         VorticityDecoder(disc["W"], disc["S"], "w", disc.derivative("W", "S"), coarser)
+
+
+def test_the_dissipation_is_well_conditioned_in_the_vorticity():
+    """As a function of the stream function it is of fourth order; as one of the vorticity it is the identity, but for the walls."""
+    conditions = []
+    for n in (2, 4):
+        disc = SolenoidalStokes(n, refinements=1).export()
+        W, S, curl = disc["W"], disc["S"], disc.derivative("W", "S")
+        poisson = RieszMap(disc.hierarchy_below("W"), ["stiffness"], ["on_boundary"], cycles=25)
+        stream = ComposedDecoder([DirichletDecoder(W, "psi"), CurlDecoder(W, S, "w", curl)])
+        found = []
+        for decoder in (stream, VorticityDecoder(W, S, "w", curl, poisson)):
+            w = decoder(torch.eye(W.num_dofs).double()[:, None], {})["w"]
+            moments = disc.form("vorticity")(w=w, g=torch.zeros(1, disc["V"].num_dofs).double())
+            energy, M = (moments @ MassSolver(W.mass)(moments).T).numpy(), W.mass.to_scipy().toarray()
+            eigenvalues = scipy.linalg.eigvalsh(energy, M)
+            found.append(eigenvalues[eigenvalues > 1e-9 * eigenvalues[-1]])
+        conditions.append([eigenvalues[-1] / eigenvalues[0] for eigenvalues in found])
+        assert found[1][0] == pytest.approx(1)
+        assert found[1][len(found[1]) // 2] == pytest.approx(1)
+    (coarse, coarse_vorticity), (fine, fine_vorticity) = conditions
+    assert fine > 10 * coarse
+    assert fine_vorticity < 2.5 * coarse_vorticity < 50
