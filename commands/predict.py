@@ -1,7 +1,10 @@
 """``thalweg predict``: a trained operator on a user's inputs, or on a test sample, written to a file; with a certificate if wanted."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -15,6 +18,7 @@ from .certification import certify
 from .prediction_file import write_prediction
 from .refinement import refine
 from .run import Run
+from .stepwise_refinement import refine_steps
 
 log = logging.getLogger("thalweg")
 
@@ -30,14 +34,14 @@ def run(config: DictConfig) -> None:
                 raise InputError("A test sample is predicted to its end; steps=... is for inputs of your own, inputs={...}.")
             batch = trained.sample(config.sample, disc)
             prediction, reference = objective.predict(operator, batch)
-            times = None if data.times is None else data.times[1:]
+            times = None if data.times is None else data.times
         else:
             like = trained.sample(config.sample, disc)  # of a family, it says which mesh
             read = _read(config.inputs, spaces, trained.place(disc, like))
             batch = alike(like, {name: values.to(trained.device) for name, values in read.items()})
             prediction, reference = _apply(objective, operator, batch, config.steps), {}
             interval = 1.0 if data.times is None else float(data.times[1] - data.times[0])
-            times = [interval * step for step in range(1, (config.steps or 1) + 1)] if _states(objective) else None
+            times = [interval * step for step in range((config.steps or 1) + 1)] if _states(objective) else None
     if config.certify is not None:
         certify(trained, batch, prediction, config.certify)
     fields = {name: values[0] for name, values in batch.items() if name not in prediction}
@@ -47,16 +51,38 @@ def run(config: DictConfig) -> None:
             fields[f"{name}_reference"] = reference[name][0]
             fields[f"{name}_error"] = values[0] - reference[name][0]
     if config.refine:
-        fields |= {name: values[0] for name, values in refine(trained, batch, prediction).items()}
+        solved = _solved(config, trained, objective, batch, prediction, times)
+        fields |= {name: values[0] for name, values in solved.items()}
     disc = trained.place(disc, batch)
     where = {name: disc[spaces.get(name) or spaces[name.rsplit("_", 1)[0]]] for name in fields}
-    path = write_prediction(config.output, trained.folder, where, fields, times)
+    path = write_prediction(config.output, trained.folder, where, fields, None if times is None else times[1:])
     log.info("%s with %s", path, ", ".join(fields))
 
 
 def _states(objective: Objective) -> tuple[str, ...]:
     """The fields that the operator advances in time; none if it is applied once."""
     return getattr(objective, "states", ())
+
+
+def _solved(
+    config: DictConfig,
+    trained: Run,
+    objective: Objective,
+    batch: dict[str, Tensor],
+    prediction: dict[str, Tensor],
+    times: Sequence[float] | np.ndarray | None,
+) -> dict[str, Tensor]:
+    """What the reference solver makes of the prediction, or of the predictions of one step after the other."""
+    states = _states(objective)
+    if not states or times is None:
+        return refine(trained, batch, prediction)
+    table = (Path(config.output) if config.output else trained.folder / "prediction").with_suffix(".steps.csv")
+    return refine_steps(trained, objective, _started(batch, states), list(map(float, times)), table, config.savings)
+
+
+def _started(batch: dict[str, Tensor], states: tuple[str, ...]) -> dict[str, Tensor]:
+    """Trajectories of which the states have a first frame at least."""
+    return {name: values[:, None] if name in states and values.ndim == 2 else values for name, values in batch.items()}
 
 
 def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Tensor], steps: int | None) -> dict[str, Tensor]:
@@ -71,8 +97,7 @@ def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Ten
         raise InputError(
             f"The operator advances {', '.join(states)} in time; give {', '.join(missing)} at the start among the inputs."
         )
-    started = {name: values[:, None] if name in states else values for name, values in batch.items()}
-    return rollout(operator, started, states, steps or 1)
+    return rollout(operator, _started(batch, states), states, steps or 1)
 
 
 def _read(sources: object, spaces: dict[str, str], disc: Spaces) -> dict[str, Tensor]:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thalweg")
 
+ONLY_NONLINEAR = (
+    "Only nonlinear problems on meshes are solved by Newton's method, which a prediction can begin; leave out refine=true."
+)
+
 
 def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor]) -> dict[str, Tensor]:
     """The solution of the run's problem for a batch of one, ``{name}_solved``, found from the prediction; the savings go to the log.
@@ -31,21 +35,13 @@ def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor
         FingerprintError: the problem's mesh is not that of the run.
         DivergedError: Newton's method does not converge from the prediction.
     """
-    disc = trained.discretization()
-    if isinstance(disc, DiscretizationFamily):
-        raise InputError(
-            "A run on a family of meshes does not hold their problems, so that it cannot solve them; leave out refine=true."
-        )
-    problem = build(OmegaConf.to_container(trained.config.problem, resolve=True))
-    if not isinstance(disc, Discretization) or problem.nonlinear_solver is None:
-        raise InputError(
-            "Only nonlinear problems on meshes are solved by Newton's method, which a prediction can begin; leave out refine=true."
-        )
+    problem = solved_problem(trained)
+    if problem.nonlinear_solver is None:
+        raise InputError(ONLY_NONLINEAR)
     if missing := [name for name in problem.outputs if name not in prediction]:
         raise InputError(
             f"The solver's guess needs {', '.join(problem.outputs)}; the operator does not predict {', '.join(missing)}."
         )
-    export(problem.spaces).require_fingerprint(disc.fingerprint, str(trained.folder))
     inputs = {name: function(problem, name, fields[name]) for name in problem.inputs}
     guess = {name: function(problem, name, prediction[name]) for name in problem.outputs}
     _, cold, cold_seconds = counted(problem, lambda: problem.solve(inputs))
@@ -58,6 +54,25 @@ def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor
         cold_seconds,
     )
     return {f"{name}_solved": dofs(solution[name]) for name in problem.outputs}
+
+
+def solved_problem(trained: Run) -> "Problem":
+    """The problem of a run on one mesh.
+
+    Raises:
+        InputError: the run is on grids, or on a family of meshes.
+        FingerprintError: the problem's mesh is not that of the run.
+    """
+    disc = trained.discretization()
+    if isinstance(disc, DiscretizationFamily):
+        raise InputError(
+            "A run on a family of meshes does not hold their problems, so that it cannot solve them; leave out refine=true."
+        )
+    if not isinstance(disc, Discretization):
+        raise InputError(ONLY_NONLINEAR)
+    problem = build(OmegaConf.to_container(trained.config.problem, resolve=True))
+    export(problem.spaces).require_fingerprint(disc.fingerprint, str(trained.folder))
+    return problem
 
 
 def function(problem: "Problem", name: str, values: Tensor) -> Any:
@@ -82,8 +97,11 @@ def counted(problem: "Problem", solve: Callable[[], dict[str, Any]]) -> tuple[di
 
 @contextmanager
 def _newton_iterations(solver: Any) -> Iterator[list[int]]:
-    """Count the iterations of all solves in the block, those of continuation, too."""
+    """Count the iterations of all solves in the block, those of continuation, too; none where there is no such solver."""
     count = [0]
+    if solver is None:
+        yield count
+        return
 
     def monitor(_: Any, iteration: int, __: float) -> None:
         count[0] += iteration > 0

@@ -19,7 +19,7 @@ _PAIRS, _AT_ONCE = 256, 32
 
 
 class FlowPrediction(nn.Module):
-    """The classical Runge-Kutta step of the semi-discrete Navier-Stokes equations, its accelerations smoothed over a length ℓ.
+    """Classical Runge-Kutta steps of the semi-discrete Navier-Stokes equations, their accelerations smoothed over a length ℓ.
 
     The weak form gives the acceleration a of a velocity u by a saddle-point problem with a constant matrix,
     (1 − ℓ²Δ) a + ∇p = −(u·∇)u + ν Δu, ∇·a = 0. With ℓ > 0 these are the Navier-Stokes-Voigt equations (Oskolkov, 1973): steady flows are
@@ -30,25 +30,34 @@ class FlowPrediction(nn.Module):
     Args:
         solver: of accelerations and pressures, with the length ℓ.
         transport: compiled form of (u·∇)u − ν Δu in ``u`` and ``viscosity``.
-        interval: τ.
+        interval: that is predicted.
         viscosity: ν.
+        steps: in the interval, each with τ = interval / steps.
+
+    Raises:
+        InputError: the number of steps is not positive.
     """
 
-    def __init__(self, solver: SaddleSolver, transport: Residual, interval: float, viscosity: float):
+    def __init__(self, solver: SaddleSolver, transport: Residual, interval: float, viscosity: float, steps: int = 1):
         super().__init__()
+        if steps < 1:
+            raise InputError(f"A prediction takes one step or more, not steps={steps}.")
         self.solver, self.transport = solver, transport
-        self.interval, self.viscosity = interval, viscosity
+        self.interval, self.viscosity, self.steps = interval, viscosity, steps
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         """``u_predicted`` an interval later; ``u_t``, the acceleration at ``u``, and ``u_tt``, its mean change over the interval; the
         smoothed equations' pressure at ``u``, ``p_smoothed``."""
-        u, tau = fields["u"], self.interval
-        first, p = self._acceleration(u)
-        second, _ = self._acceleration(u + tau / 2 * first)
-        third, _ = self._acceleration(u + tau / 2 * second)
-        last, _ = self._acceleration(u + tau * third)
-        predicted = u + tau / 6 * (first + 2 * (second + third) + last)
-        return {"u_t": first, "u_tt": (last - first) / tau, "u_predicted": predicted, "p_smoothed": p}
+        u, tau = fields["u"], self.interval / self.steps
+        begin, p = self._acceleration(u)
+        last = begin
+        for step in range(self.steps):
+            first = self._acceleration(u)[0] if step else begin
+            second, _ = self._acceleration(u + tau / 2 * first)
+            third, _ = self._acceleration(u + tau / 2 * second)
+            last, _ = self._acceleration(u + tau * third)
+            u = u + tau / 6 * (first + 2 * (second + third) + last)
+        return {"u_t": begin, "u_tt": (last - begin) / self.interval, "u_predicted": u, "p_smoothed": p}
 
     def _acceleration(self, u: Tensor) -> tuple[Tensor, Tensor]:
         return self.solver(-self.transport(u=u, viscosity=self.viscosity))

@@ -1,17 +1,18 @@
 """Incompressible flow in time: second-order backward differences with extrapolated convection, one factorisation for all steps."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import DivergedError
 from ..fem.firedrake import firedrake
+from .flow_scheme import Boundary, Conditions, FlowScheme, unchanged
 from .interruption import finished_first
-from .navier_stokes import LU, convection, measure, stokes
+from .navier_stokes import LU, constant_pressure, convection, measure, stokes
 
 
-class BDF2:
+class BDF2(FlowScheme):
     """u_t + (u·∇)u − ν Δu + ∇p = 0, ∇·u = 0, from t to t + dt by SBDF2 (Ascher, Ruuth and Wetton, SIAM J. Numer. Anal. 32, 1995):
 
         (3/2 uⁿ⁺¹ − 2 uⁿ + 1/2 uⁿ⁻¹) / dt − ν Δuⁿ⁺¹ + ∇pⁿ⁺¹ = −(w·∇)w,   w = 2uⁿ − uⁿ⁻¹,   ∇·uⁿ⁺¹ = 0.
@@ -19,18 +20,9 @@ class BDF2:
     The matrix of a step does not change, so it is factorised once and a step costs one assembly and one back substitution. The
     first step is an Euler step, which leaves the order at two. Convection is explicit: stable for max|u| dt / h up to about 0.5,
     h the distance of velocity nodes; beyond, the velocity blows up, which :meth:`march` notices.
-
-    Args:
-        Z: Taylor-Hood space of (u, p).
-        viscosity: ν, a ``Constant``.
-        bcs: Dirichlet conditions on ``Z``; the functions in them may be changed by ``boundary`` of :meth:`march`.
-        nullspace: of the pressure, where the velocity is prescribed on the whole boundary.
-
-    Attributes:
-        z, rate: the current state (u, p) and the time derivative of u that belongs to it.
     """
 
-    def __init__(self, Z: Any, viscosity: Any, bcs: Iterable[Any], nullspace: Any = None):
+    def __init__(self, Z: Any, viscosity: Any, conditions: Conditions, boundary_values: Any, closed: bool = False):
         fd = firedrake()
         V = Z.sub(0).collapse()
         self.z, self.rate = fd.Function(Z, name="z"), fd.Function(V, name="u_t")
@@ -41,27 +33,13 @@ class BDF2:
         dx = measure(Z)
         a = (self._shift * fd.inner(u, v) + stokes(u, p, v, q, viscosity)) * dx
         L = -fd.inner(self._history + convection(self._w), v) * dx
-        problem = fd.LinearVariationalProblem(a, L, self.z, bcs=list(bcs), constant_jacobian=True)
+        problem = fd.LinearVariationalProblem(a, L, self.z, bcs=conditions(Z.sub(0), boundary_values), constant_jacobian=True)
+        nullspace = constant_pressure(Z) if closed else None
         self._solver = fd.LinearVariationalSolver(problem, nullspace=nullspace, solver_parameters=LU)
 
     def march(
-        self,
-        u: Any,
-        start: float,
-        dt: float,
-        steps: int,
-        boundary: Callable[[float], None] = lambda t: None,
-        limit: float = np.inf,
+        self, u: Any, start: float, dt: float, steps: int, boundary: Boundary = unchanged, limit: float = np.inf
     ) -> Iterator[float]:
-        """Advance from velocity ``u`` at time ``start``; yields the time after each step, when ``z`` and ``rate`` hold that state.
-
-        Args:
-            boundary: called with each new time before the step to it, to set the functions in the Dirichlet conditions.
-            limit: of the velocity's components, beyond which it has blown up.
-
-        Raises:
-            DivergedError: the velocity blew up; the message names the time.
-        """
         fd = firedrake()
         self.z.assign(0)
         self._old.assign(u)

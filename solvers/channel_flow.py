@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from math import ceil
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..errors import DivergedError, InputError
 from ..fem.firedrake import firedrake
 from .bdf2 import BDF2
 from .flow_channel import FlowChannel
+from .flow_scheme import FlowScheme
 from .force_history import ForceHistory
 from .navier_stokes import convection, measure, stokes, unsteady_residual
 from .problem import Problem
@@ -20,6 +21,23 @@ Result = TypeVar("Result")
 
 #: The time of a developed flow from which random phases are drawn, in units of the inflow's.
 PHASES = 1.0
+
+
+class FlowOptions(TypedDict, total=False):
+    """The keywords of :class:`ChannelFlow`, all of which its subclasses take besides their own."""
+
+    viscosity: float
+    peak: tuple[float, float]
+    spin_up: float
+    duration: float
+    frames: int
+    dt: float
+    halvings: int
+    period: float | None
+    modes: float
+    developed: float
+    hierarchy: bool
+    scheme: Callable[..., FlowScheme]
 
 
 class ChannelFlow(Problem):
@@ -37,7 +55,7 @@ class ChannelFlow(Problem):
     divergence is exported as the product of V and Q.
 
     Args:
-        channel: the spaces and the bodies.
+        channel: the spaces and the bodies. The other defaults are for the DFG channel, in metres and seconds.
         viscosity: ν.
         peak: range of the random peaks of the inflow.
         spin_up: time of the first frame, a multiple of the distance of frames.
@@ -50,6 +68,10 @@ class ChannelFlow(Problem):
         developed: time of a shared spin-up from rest at the middle of the peaks, whose last unit of time gives the initial velocities; it
             saves the spin-up of each sample. 0 for random vortices.
         hierarchy: also export scalar spaces for processors (:meth:`FlowChannel.scalar_spaces`).
+        scheme: in time, a :class:`FlowScheme` as that says how they are made, such as ``RadauIIA`` for steps as long as frames.
+
+    Raises:
+        InputError: a quantity is not positive, or no constant step meets all frames.
     """
 
     inputs = ("g", "u0")
@@ -60,17 +82,18 @@ class ChannelFlow(Problem):
         self,
         channel: FlowChannel,
         *,
-        viscosity: float,
-        peak: tuple[float, float],
-        spin_up: float,
-        duration: float,
-        frames: int,
-        dt: float,
-        halvings: int,
-        period: float | None,
-        modes: float,
-        developed: float,
-        hierarchy: bool,
+        viscosity: float = 1e-3,
+        peak: tuple[float, float] = (1.0, 1.5),
+        spin_up: float = 4.0,
+        duration: float = 1.0,
+        frames: int = 51,
+        dt: float = 5e-4,
+        halvings: int = 3,
+        period: float | None = None,
+        modes: float = 0.2,
+        developed: float = 0.0,
+        hierarchy: bool = False,
+        scheme: Callable[..., FlowScheme] = BDF2,
     ):
         require_positive(viscosity=viscosity)
         if modes < 0 or not (developed == 0 or developed >= PHASES):
@@ -91,7 +114,8 @@ class ChannelFlow(Problem):
 
         self._g = fd.Function(V, name="g")
         nu = fd.Constant(viscosity, name="viscosity")
-        self._stepper = BDF2(Z, nu, channel.conditions(self._g))
+        self._stepper = scheme(Z, nu, channel.conditions, self._g)
+        self.nonlinear_solver = self._stepper.nonlinear_solver
         z, rate, self._w = self._stepper.z, self._stepper.rate, fd.Function(V, name="w")
         u, p = fd.split(z)
         force = -(stokes(u, p, self._w, 0, nu) + fd.inner(rate + convection(u), self._w)) * measure(Z)
@@ -112,6 +136,21 @@ class ChannelFlow(Problem):
 
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return self._by_halving(lambda dt: self._frames(inputs, dt))
+
+    def step_from(
+        self, inputs: Mapping[str, Any], state: Mapping[str, Any], guess: Mapping[str, Any], time: float
+    ) -> dict[str, Any]:
+        if self.nonlinear_solver is not None and self._interval > self.dt * (1 + 1e-9):
+            raise InputError(
+                f"Frames are {self._interval:.6g} apart, several steps of dt={self.dt:.6g}; a guess begins one step. Generate and train "
+                f"with problem.dt={self._interval:.6g}"
+            )
+        if "g" not in inputs:
+            raise InputError("A step of the flow needs its inflow; give g among the inputs.")
+        rate, boundary = state.get("u_t"), self._boundary(inputs["g"])
+        self._stepper.step(state["u"], time + self._interval, self._interval, boundary, guess.get("u"), rate)
+        u, p = self._stepper.z.subfunctions
+        return {name: f.copy(deepcopy=True) for name, f in (("u", u), ("p", p), ("u_t", self._stepper.rate))}
 
     def force_history(self, inputs: Mapping[str, Any], end: float, every: int = 10, body: int = 0) -> ForceHistory:
         """Drag, lift and pressure difference of a body, from rest at t = 0 or ``u0`` to ``end``, after every so many steps of ``dt``.
@@ -148,14 +187,19 @@ class ChannelFlow(Problem):
         return frames
 
     def _march(self, inputs: Mapping[str, Any], dt: float, steps: int) -> Iterator[float]:
-        g = inputs["g"].dat.data_ro
+        g = inputs["g"]
         u0 = inputs["u0"] if "u0" in inputs else firedrake().Function(self.channel.V)
+        limit = 10 * max(np.abs(g.dat.data_ro).max(), np.abs(u0.dat.data_ro).max())
+        return self._stepper.march(u0, 0.0, dt, steps, self._boundary(g), limit)
+
+    def _boundary(self, g: Any) -> Callable[[float], None]:
+        """Sets the inflow of a time."""
 
         def boundary(t: float) -> None:
-            self._g.dat.data_wo[...] = g if self.period is None else np.sin(2 * np.pi * t / self.period) * g
+            factor = 1.0 if self.period is None else np.sin(2 * np.pi * t / self.period)
+            self._g.dat.data_wo[...] = factor * g.dat.data_ro
 
-        limit = 10 * max(np.abs(g).max(), np.abs(u0.dat.data_ro).max())
-        return self._stepper.march(u0, 0.0, dt, steps, boundary, limit)
+        return boundary
 
     def _by_halving(self, solve: Callable[[float], Result]) -> Result:
         """What ``solve`` gives with the largest step up to ``dt`` that meets every frame, or with half of it, ... if that blows up."""

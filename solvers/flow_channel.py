@@ -39,11 +39,10 @@ class FlowChannel:
         heights = fd.Function(S).interpolate(fd.SpatialCoordinate(self.mesh)[1])
         self._heights = heights.dat.data_ro[self._inflow_nodes] / height
 
-    def conditions(self, g: Any) -> list[Any]:
-        """u = g at the inflow, no slip at walls and bodies."""
+    def conditions(self, velocities: Any, g: Any) -> list[Any]:
+        """u = g at the inflow, no slip at walls and bodies, for the velocities in ``Z.sub(0)`` or in another mixed space."""
         fd = firedrake()
-        V = self.Z.sub(0)
-        return [fd.DirichletBC(V, g, self._inflow), fd.DirichletBC(V, 0, self._solid)]
+        return [fd.DirichletBC(velocities, g, self._inflow), fd.DirichletBC(velocities, 0, self._solid)]
 
     def scalar_spaces(self) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """Scalar spaces for processors, and the transfers between them.

@@ -54,9 +54,10 @@ def unsteady_residual(z: Any, rate: Any, viscosity: Any) -> Any:
 
 
 def constant_pressure(Z: Any) -> Any:
-    """The null space of a flow whose velocity is prescribed on the whole boundary."""
+    """The null space of a flow whose velocity is prescribed on the whole boundary; Z may hold several pairs (u, p)."""
     fd = firedrake()
-    return fd.MixedVectorSpaceBasis(Z, [Z.sub(0), fd.VectorSpaceBasis(constant=True, comm=Z.mesh().comm)])
+    constant = fd.VectorSpaceBasis(constant=True, comm=Z.mesh().comm)
+    return fd.MixedVectorSpaceBasis(Z, [constant if i % 2 else Z.sub(i) for i in range(len(Z))])
 
 
 def newton(solver: Any, z: Any, viscosity: Any, what: str) -> None:

@@ -1,12 +1,13 @@
 """Unsteady flow past round obstacles in a channel, each set of them with a mesh of its own."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar, Unpack
 
 import numpy as np
 
 from ..errors import InputError
 from ..fem import mesh_hierarchy
-from .channel_flow import ChannelFlow
+from .channel_flow import ChannelFlow, FlowOptions
 from .family import ProblemFamily
 from .flow_channel import FlowChannel
 from .obstacles import Channel, Disc, obstacle_mesh
@@ -44,24 +45,22 @@ class ObstacleWake(ChannelFlow):
         channel: length and height.
         size: of cells away from the obstacles.
         near: of cells on their rims.
-        viscosity: ν.
-        peak: range of the random peaks of the inflow.
-        spin_up: time of the first frame, a multiple of the distance of frames.
-        duration: from the first frame to the last.
-        frames: their number.
-        dt: the largest time step.
-        halvings: how often a trajectory that blows up is started again with half the step.
         refinements: how often the mesh is refined.
-        modes: size of two random modes of the inflow, relative to the peak; with 0 it is a parabola.
-        developed: time of a shared spin-up from rest at the middle of the peaks, whose last unit of time gives the initial velocities; it
-            saves the spin-up of each sample. 0 for random vortices.
-        hierarchy: also export scalar spaces for processors (:meth:`FlowChannel.scalar_spaces`).
+        options: keywords of :class:`ChannelFlow`; the defaults are ``defaults``, else its own.
 
     Raises:
         InputError: obstacles overlap or leave the channel; times that no constant step meets.
     """
 
     dirichlet = ObstacleChannel.boundary
+    defaults: ClassVar[FlowOptions] = {
+        "viscosity": 1.5e-3,
+        "peak": (0.8, 1.2),
+        "spin_up": 10.0,
+        "duration": 2.0,
+        "frames": 41,
+        "dt": 2.5e-3,
+    }
 
     def __init__(
         self,
@@ -69,33 +68,11 @@ class ObstacleWake(ChannelFlow):
         channel: tuple[float, float] = (4.0, 1.0),
         size: float = 0.1,
         near: float = 0.04,
-        viscosity: float = 1.5e-3,
-        peak: tuple[float, float] = (0.8, 1.2),
-        spin_up: float = 10.0,
-        duration: float = 2.0,
-        frames: int = 41,
-        dt: float = 2.5e-3,
-        halvings: int = 3,
         refinements: int = 0,
-        modes: float = 0.2,
-        developed: float = 0.0,
-        hierarchy: bool = False,
+        **options: Unpack[FlowOptions],
     ):
         discs = [disc if isinstance(disc, Disc) else Disc(*disc) for disc in obstacles]
-        super().__init__(
-            ObstacleChannel(Channel(*channel), discs, size, near, refinements),
-            viscosity=viscosity,
-            peak=peak,
-            spin_up=spin_up,
-            duration=duration,
-            frames=frames,
-            dt=dt,
-            halvings=halvings,
-            period=None,
-            modes=modes,
-            developed=developed,
-            hierarchy=hierarchy,
-        )
+        super().__init__(ObstacleChannel(Channel(*channel), discs, size, near, refinements), **(self.defaults | options))
 
 
 class OnRandomObstacles(ProblemFamily):

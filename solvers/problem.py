@@ -66,6 +66,20 @@ class Problem(ABC):
         """
         raise InputError(f"{type(self).__name__} is solved directly, in one step; a guess saves nothing.")
 
+    def step_from(
+        self, inputs: Mapping[str, Any], state: Mapping[str, Any], guess: Mapping[str, Any], time: float
+    ) -> dict[str, Any]:
+        """The outputs one frame after their ``state`` at ``time``, an implicit step that is solved to tolerance from a guess of them.
+
+        Args:
+            guess: without outputs, the solver begins at rest.
+
+        Raises:
+            InputError: the problem has no such steps.
+            DivergedError: Newton's method does not converge from there.
+        """
+        raise InputError(f"{type(self).__name__} has no time step that a guess could begin; leave out refine=true.")
+
     def export(self) -> Discretization:
         """The discretization that operators of this problem live in, with the weak form as ``disc.form("residual")``."""
         forms = {"residual": self.residual, **self.forms}

@@ -51,7 +51,7 @@ class SteadyCylinderFlow(Problem):
         self._g, self._z = fd.Function(V, name="g"), fd.Function(Z, name="z")
         self._viscosity = fd.Constant(viscosity, name="viscosity")
         self.residual = steady_residual(self._z, self._viscosity)
-        equation = fd.NonlinearVariationalProblem(self.residual, self._z, self.channel.conditions(self._g))
+        equation = fd.NonlinearVariationalProblem(self.residual, self._z, self.channel.conditions(Z.sub(0), self._g))
         self.nonlinear_solver = fd.NonlinearVariationalSolver(equation, solver_parameters=NEWTON_LU)
         self._directions = [self.channel.unit_velocity(i) for i in (0, 1)]
 

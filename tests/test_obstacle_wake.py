@@ -21,7 +21,7 @@ def steady(flow: ObstacleWake, g: fd.Function, viscosity: float) -> fd.Function:
     """The velocity of the steady flow by Newton's method."""
     z = fd.Function(flow.channel.Z)
     nu = fd.Constant(viscosity)
-    problem = fd.NonlinearVariationalProblem(steady_residual(z, nu), z, flow.channel.conditions(g))
+    problem = fd.NonlinearVariationalProblem(steady_residual(z, nu), z, flow.channel.conditions(z.function_space().sub(0), g))
     newton(fd.NonlinearVariationalSolver(problem, solver_parameters=NEWTON_LU), z, nu, "steady")
     return z.subfunctions[0].copy(deepcopy=True)
 

@@ -1,14 +1,19 @@
 """Predictions as initial guesses: the same solution in fewer iterations."""
 
+import csv
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
 
+from thalweg.commands import generate, predict, train
 from thalweg.commands.refinement import counted, function
 from thalweg.errors import InputError
-from thalweg.solvers import NonlinearDiffusion, Poisson, Problem, SteadyCylinderFlow
+from thalweg.solvers import CylinderFlow, NonlinearDiffusion, Poisson, Problem, RadauIIA, SteadyCylinderFlow
 
 PROBLEMS = {
     "diffusion": lambda: NonlinearDiffusion(8, ["left", "right"], refinements=0),
@@ -38,10 +43,91 @@ def test_a_good_guess_saves_iterations_and_leads_to_the_same_solution(name: str)
 
 def test_linear_problems_have_nothing_to_gain(trained: Path, tmp_path: Path):
     from small import configuration
-    from thalweg.commands import predict
 
     problem: Problem = Poisson(3, ["left"], refinements=0)
     with pytest.raises(InputError, match="solved directly, in one step"):
         problem.solve_from({}, {})
     with pytest.raises(InputError, match="Only nonlinear problems"):
         predict.run(configuration("predict", tmp_path, f"run={trained}", f"output={tmp_path / 'u.vtu'}", "refine=true"))
+
+
+STEPS = [
+    "experiment=cylinder_steps",
+    "problem={refinements: 0, peak: [0.8, 1.2], spin_up: 0.08, duration: 0.2, frames: 6, developed: 0.0}",
+    "data.split={train: 2, valid: 1, test: 1}",
+]
+SMALL_STEPPER = [
+    "operator.prediction.steps=2",
+    "operator.prediction.solver.length=0.009",
+    "operator.corrector.processor={hierarchy: {_hierarchy_: [S, Q]}, channels: 4, blocks: 1}",
+    "training.loop.epochs=1",
+    "device=cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def stepper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch on implicit steps of a flow."""
+    folder = tmp_path_factory.mktemp("steps")
+    own = [*STEPS, f"data.folder={folder / 'data'}"]
+    generate.run(composed("generate", *own, "preview=false"))
+    train.run(composed("train", *own, *SMALL_STEPPER, f"folder={folder / 'run'}"))
+    return folder / "run"
+
+
+def composed(verb: str, *overrides: str) -> DictConfig:
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        return compose(verb, overrides=list(overrides))
+
+
+def rows(table: Path) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    with table.open() as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["start"], []).append(row)
+    return found
+
+
+def test_time_steps_begin_at_predictions_and_end_at_the_solution(stepper: Path, tmp_path: Path):
+    predict.run(composed("predict", f"run={stepper}", f"output={tmp_path / 'flow.h5'}", "refine=true", "device=cpu"))
+    with h5py.File(tmp_path / "flow.h5") as file:
+        solved, reference, alone = (file[f"fields/u{kind}"][()] for kind in ("_solved", "_reference", ""))
+    size = np.abs(reference).max()
+    assert solved.shape == reference.shape
+    assert np.abs(solved - reference).max() < 1e-5 * size < np.abs(alone - reference).max()
+    solves = rows(tmp_path / "flow.steps.csv")
+    assert {start: len(found) for start, found in solves.items()} == {
+        "prediction": 5,
+        "previous step": 5,
+        "rest": 5,
+        "extrapolation": 4,
+        "Adams-Bashforth": 3,
+    }
+    assert all(float(row["difference"]) < 1e-5 for found in solves.values() for row in found)
+    iterations = {start: np.mean([int(row["iterations"]) for row in found]) for start, found in solves.items()}
+    assert iterations["prediction"] < iterations["previous step"] < iterations["rest"]
+
+
+def test_time_steps_of_ones_own_are_solved_without_comparison(stepper: Path, tmp_path: Path):
+    shard = sorted((stepper.parent / "data").glob("samples-*.h5"))[0]
+    inputs = f"inputs={{u: '{shard}:0', p: '{shard}:0', g: '{shard}:0'}}"
+    output = tmp_path / "mine.h5"
+    predict.run(composed("predict", f"run={stepper}", inputs, "steps=2", f"output={output}", "refine=true", "savings=false"))
+    assert {start: len(found) for start, found in rows(tmp_path / "mine.steps.csv").items()} == {"prediction": 2}
+    with h5py.File(output) as file, h5py.File(shard) as data:
+        solved, stored = file["fields/u_solved"][()], data["fields/u"][0, 1:3]
+    assert np.abs(solved - stored).max() < 1e-5 * np.abs(stored).max()
+
+
+def test_steps_that_nothing_can_begin_are_refused():
+    frames = {"spin_up": 0.04, "duration": 0.04, "frames": 2}
+    semi = CylinderFlow("cylinder_coarse.msh", dt=2e-3, **frames)
+    with pytest.raises(
+        InputError, match=r"BDF2 solves one linear system a step .* problem\.scheme\._target_=thalweg\.solvers\.RadauIIA"
+    ):
+        semi.step_from({"g": semi.parabola(1.0)}, {"u": semi.parabola(1.0)}, {}, 0.0)
+    short = CylinderFlow("cylinder_coarse.msh", dt=0.02, scheme=RadauIIA, **frames)
+    with pytest.raises(InputError, match=r"Frames are 0\.04 apart, several steps of dt=0\.02"):
+        short.step_from({"g": short.parabola(1.0)}, {"u": short.parabola(1.0)}, {}, 0.0)
+    with pytest.raises(InputError, match="NonlinearDiffusion has no time step"):
+        PROBLEMS["diffusion"]().step_from({}, {}, {}, 0.0)
