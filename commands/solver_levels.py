@@ -106,6 +106,8 @@ def _solve_on_grid(
     """The same for a problem on a grid, ``(samples, [time,] channel, x, y[, z])``."""
     if (fine.times is None) != (coarse.times is None) or (fine.times is not None and not np.allclose(fine.times, coarse.times)):
         raise InputError(f"The cheaper solver has frames at the times {coarse.times}, the data at {fine.times}; change no times.")
+    from ..solvers.grid.problem import GRID
+
     inputs = coarse.random_inputs(seed, samples)
     seconds = 0.0
     outputs = {}
@@ -113,7 +115,11 @@ def _solve_on_grid(
         start = time.perf_counter()
         outputs = {name: values.cpu() for name, values in coarse.solve(inputs).items()}
         seconds = (time.perf_counter() - start) / len(samples)
-    found = {name: grid_transfer(coarse.grid, fine.grid, values.double()) for name, values in outputs.items() if name in truth}
+    grids = [
+        {name: problem.export()[problem.places.get(name, GRID)] for name in outputs if name in truth}
+        for problem in (coarse, fine)
+    ]
+    found = {name: grid_transfer(grids[0][name], grids[1][name], outputs[name].double()) for name in grids[0]}
     return found, [seconds] * len(samples)
 
 

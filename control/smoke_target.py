@@ -40,8 +40,8 @@ class SmokeTarget(ControlCase):
         self._operator: Operator | None = None
 
     def use_operator(self, trained: TrainedOperator) -> None:
-        """An operator from the potential of the force, ``psi``, to the smoke at time 1, ``c``."""
-        trained.require("psi", "c")
+        """An operator from the potential of the force, ``psi``, and the smoke at first, ``c0``, to the smoke up to time 1, ``c``."""
+        trained.require("psi", "c0", "c")
         if trained.where["c"] != self.grid:
             raise InputError(f"The case has {self.grid.shape} cells, the operator's smoke lives on {trained.where['c']}.")
         self._operator = trained.operator
@@ -78,4 +78,4 @@ class SmokeTarget(ControlCase):
             return self.problem.smoke(m[None])[0, -1]
         if self._operator is None:
             raise InputError("There is no operator to move the smoke by; give the folder of a training run by run=...")
-        return self._operator({"psi": self.problem.potential(m[None])})["c"][0]
+        return self._operator({"psi": self.problem.potential(m[None]), "c0": self.problem.start[None]})["c"][0, -1]

@@ -143,7 +143,7 @@ class GridReference(Reference):
         if batch_size < 1:
             raise InputError(f"A batch needs at least one sample, not {batch_size}.")
         self.problem, self.batch_size, self.times = problem, batch_size, problem.times
-        self.spaces = dict.fromkeys((*problem.inputs, *problem.outputs), GRID)
+        self.spaces = {name: problem.places.get(name, GRID) for name in (*problem.inputs, *problem.outputs)}
 
     def discretization(self) -> Spaces:
         return self.problem.export()

@@ -18,7 +18,7 @@ PICTURES = {
     "your_own_pde": "outputs/your_own_pde/heater.png",
     "stokes_boundary_control": "outputs/examples/stokes_boundary_control.png",
     "duct_shape": "outputs/examples/duct_shape.png",
-    "smoke_to_target": "outputs/examples/smoke_to_target.png",
+    "smoke_to_target": "outputs/smoke_to_target/smoke_to_target.png",
     "inverse_darcy": "outputs/examples/inverse_darcy.png",
     "initial_state": "outputs/initial_state/initial_state.png",
     "coarse_to_fine": "outputs/coarse_to_fine/coarse_to_fine.png",

@@ -1,5 +1,6 @@
 """Neural operators and the parts they are made of."""
 
+from .advected_scalar import AdvectedScalar
 from .baselines import FNO, DeepONet, FactorizedFNO, GridOperator, MeshGraphNet, OnGrid, Transolver, UNet
 from .coarse import CoarseProcessor
 from .composed_decoders import ComposedDecoder, JointDecoder
@@ -44,11 +45,13 @@ from .spon import SPON
 from .stream_function_decoder import StreamFunctionDecoder
 from .structured_decoders import ConservationDecoder, CurlDecoder, IntegralDecoder, PositiveDecoder
 from .vorticity_decoder import VorticityDecoder
+from .vorticity_steps import VorticitySteps
 from .weak_encoders import AverageEncoder, PotentialEncoder, StartEncoder
 
 __all__ = [
     "FNO",
     "SPON",
+    "AdvectedScalar",
     "AverageEncoder",
     "CoarseProcessor",
     "CoarseSolver",
@@ -109,6 +112,7 @@ __all__ = [
     "Transolver",
     "UNet",
     "VorticityDecoder",
+    "VorticitySteps",
     "WithDerivatives",
     "WithLambVector",
     "WithTransport",

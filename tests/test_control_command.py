@@ -113,15 +113,16 @@ def test_the_known_optimum_of_a_lid_is_found_through_a_trained_operator(tmp_path
 
 
 def test_smoke_is_steered_through_a_trained_operator_as_through_the_solver(tmp_path: Path):
-    sizes = ["problem.cells=8", "problem.modes=2", "operator.network.modes=[3,3]", "data.split={train: 32, valid: 4, test: 4}"]
-    learn("steered_smoke", tmp_path, 4, *sizes)
+    learn("steered_smoke", tmp_path, 4, "problem.cells=8", "problem.modes=2", "data.split={train: 64, valid: 4, test: 4}")
     case = ["case.problem.cells=8", "case.problem.modes=2", "model=operator", f"run={tmp_path / 'run'}"]
-    result = command.run(configured("smoke_target", tmp_path / "found", *case, "optimizer.iterations=3"))
-    assert result["surrogate"]["objective"] < result["uncontrolled"]["objective"]
+    result = command.run(configured("smoke_target", tmp_path / "found", *case, "optimizer.iterations=8"))
+    assert result["reference"]["mismatch"] < 0.7 * result["uncontrolled"]["mismatch"]
+    assert result["surrogate"]["mismatch"] == pytest.approx(result["reference"]["mismatch"], abs=0.1)
     smoke = control.SmokeTarget(SteeredSmoke(8, 2))
     smoke.use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
     at, along = ({"m": np.array(values)} for values in ([[0.5, -0.2], [0.1, 0.3]], [[0.2, 0.7], [-1.0, 0.4]]))
-    assert control.taylor_test(smoke.functional("operator"), at, along).min() > 1.95
+    # Small steps, for the limiter has kinks.
+    assert control.taylor_test(smoke.functional("operator"), at, along, steps=(1e-4, 5e-5, 2.5e-5)).min() > 1.9
     with pytest.raises(InputError, match=r"The case has \(6, 6\) cells"):
         control.SmokeTarget(SteeredSmoke(6, 2)).use_operator(trained_operator(Run(str(tmp_path / "run"), "cpu")))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .ghosts import pressure_with_ghosts
+from .ghosts import midpoints, pressure_with_ghosts
 from .sides import Outflow, Periodic, Side, Wall, at_cells_of_side
 
 #: One velocity component an axis, at the faces across it: ``(batch, 1, nx + 1, ny[, nz])``, ``(batch, 1, nx, ny + 1[, nz])``, ...
@@ -32,6 +32,13 @@ class Faces:
 def shapes_of_faces(cells: Sequence[int]) -> list[tuple[int, ...]]:
     """The shape of each component's faces: one more than cells along its own axis."""
     return [tuple(n + (i == axis) for i, n in enumerate(cells)) for axis in range(len(cells))]
+
+
+def convective_rate(velocity: Velocity, spacings: Sequence[float]) -> float:
+    """The largest of all cells' Σ_i |u_i| / h_i, |u_i| the mean of both faces: times dt it is the Courant number."""
+    dim = len(velocity)
+    parts = [midpoints(w.detach().abs(), i - dim) / h for i, (w, h) in enumerate(zip(velocity, spacings, strict=True))]
+    return float(sum(parts[1:], parts[0]).max())
 
 
 def faces(

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -24,6 +25,7 @@ class GridProblem(ABC):
         grid: of the stored fields; the solver may work on a finer one.
         inputs, outputs: names of the fields an operator is given, and of those it predicts. A field that is both is the state of a time
             stepper: the input is its first frame.
+        places: for fields that are not on ``grid``, the name of theirs among those of :meth:`export`.
         times: of the frames of trajectories, the initial one included; None where there are none.
         dtype, device: what is computed in and where.
     """
@@ -31,6 +33,7 @@ class GridProblem(ABC):
     grid: Grid
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    places: Mapping[str, str] = MappingProxyType({})
     times: np.ndarray | None = None
     dtype: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")

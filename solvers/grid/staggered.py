@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import DivergedError, InputError
-from .faces import Velocity, checked_solid, faces, faces_of, shapes_of_faces
+from .faces import Velocity, checked_solid, convective_rate, faces, faces_of, shapes_of_faces
 from .ghosts import midpoints
 from .momentum import MomentumFluxes
 from .projection import Projection
@@ -219,9 +219,7 @@ class StaggeredFlow:
 
     def convective_rate(self, velocity: Velocity) -> float:
         """The largest of all cells' Σ_i |u_i| / h_i, |u_i| the mean of both faces: times dt it is the Courant number."""
-        dim = len(velocity)
-        parts = [midpoints(w.detach().abs(), i - dim) / h for i, (w, h) in enumerate(zip(velocity, self.spacings, strict=True))]
-        return float(sum(parts[1:], parts[0]).max())
+        return convective_rate(velocity, self.spacings)
 
     def _solve(self, velocity: Velocity, intervals: Sequence[float], dt: float, segment: int | None) -> Velocity:
         self.check(velocity)

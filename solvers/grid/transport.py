@@ -1,14 +1,28 @@
 """Transport of a scalar on a staggered grid, ∂c/∂t + div(uc) = κΔc, by limited fluxes that keep its mass and its bounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ...errors import DivergedError, InputError
-from .faces import Velocity
-from .sides import Periodic, at_cells_of_side, names_of_sides
+from .faces import Velocity, convective_rate
+from .sides import FreeSlip, Periodic, Side, at_cells_of_side, names_of_sides
 from .staggered import StaggeredFlow
+
+
+@dataclass(frozen=True)
+class ClosedBox:
+    """Walls on all sides and nothing inside: where a velocity that is given, and not computed, carries a scalar."""
+
+    cells: Sequence[int]
+    spacings: Sequence[float]
+    solid: None = None
+
+    @property
+    def sides(self) -> list[tuple[Side, Side]]:
+        return [(FreeSlip(), FreeSlip())] * len(self.cells)
 
 
 class Transport:
@@ -20,7 +34,7 @@ class Transport:
     At a face of a moving obstacle the scalar is that of the fluid beside it, so bounds are kept, but the stairs may take up some mass.
 
     Args:
-        flow: its grid, sides and obstacles.
+        flow: its grid, sides and obstacles; or a box without a flow of its own.
         diffusivity: κ ≥ 0, length²/time.
         inflow: the scalar that enters through a side, by its name: numbers, or tensors as a wall's velocity. Zero where nothing is said.
 
@@ -28,7 +42,9 @@ class Transport:
         InputError: a negative diffusivity, an unknown side.
     """
 
-    def __init__(self, flow: StaggeredFlow, *, diffusivity: float = 0.0, inflow: Mapping[str, float | Tensor] | None = None):
+    def __init__(
+        self, flow: StaggeredFlow | ClosedBox, *, diffusivity: float = 0.0, inflow: Mapping[str, float | Tensor] | None = None
+    ):
         inflow = inflow or {}
         names = names_of_sides(len(flow.cells))
         if diffusivity < 0:
@@ -36,13 +52,18 @@ class Transport:
         if unknown := set(inflow) - set(names):
             raise InputError(f"A box has the sides {', '.join(names)}, not {', '.join(sorted(unknown))}.")
         self._flow, self.diffusivity = flow, diffusivity
-        like = flow.faces.open[0]
-        self._entering = [
-            [at_cells_of_side(inflow.get(name, 0.0), i, flow.cells, like) for name in names[2 * i : 2 * i + 2]]
-            for i in range(len(flow.cells))
-        ]
+        #: What enters through the sides across each axis; None for zero.
+        self._entering: list[list[Tensor | None]] = [[None, None] for _ in flow.cells]
         #: One between two cells of fluid, zero at faces of obstacles; None without obstacles.
-        self._between = None if flow.solid is None else [1 - s.to(like) for s in flow.faces.solid or ()]
+        self._between = None
+        if isinstance(flow, StaggeredFlow):
+            like = flow.faces.open[0]
+            for name, value in inflow.items():
+                axis, end = divmod(names.index(name), 2)
+                self._entering[axis][end] = at_cells_of_side(value, axis, flow.cells, like)
+            self._between = None if flow.solid is None else [1 - s.to(like) for s in flow.faces.solid or ()]
+        elif inflow:
+            raise InputError(f"Nothing enters a closed box, but there is an inflow through {', '.join(inflow)}.")
 
     def __call__(self, c: Tensor, velocity: Velocity, dt: float) -> Tensor:
         """The scalar ``(batch, 1, x, y[, z])`` after a step with a solenoidal velocity that does not change."""
@@ -58,7 +79,9 @@ class Transport:
 
     def check_step(self, velocity: Velocity, dt: float) -> None:
         """Raises DivergedError if the scalar may leave its bounds in a step of ``dt``."""
-        rate = 2 * self._flow.convective_rate(velocity) + 2 * self.diffusivity * sum(1 / h**2 for h in self._flow.spacings)
+        rate = 2 * convective_rate(velocity, self._flow.spacings) + 2 * self.diffusivity * sum(
+            1 / h**2 for h in self._flow.spacings
+        )
         if not dt * rate <= 1 + 1e-9:  # true for NaN, too
             raise DivergedError(
                 f"Steps of {dt:.3g} are too long for the transport, which keeps its bounds up to {1 / rate:.3g}. Use a smaller dt."
@@ -79,7 +102,7 @@ class Transport:
         if periodic:
             left, right = torch.cat([high.narrow(axis, n - 1, 1), high], axis), torch.cat([low, low.narrow(axis, 0, 1)], axis)
         else:
-            entering = [value.expand_as(first) for value in self._entering[i]]
+            entering = [torch.zeros_like(first) if value is None else value.expand_as(first) for value in self._entering[i]]
             left, right = torch.cat([entering[0], high], axis), torch.cat([low, entering[1]], axis)
         if self._between is not None:
             left, right = self._beside_obstacles(c, left, right, axis, i, periodic)
