@@ -102,6 +102,9 @@ class Grid:
 
         Exact for the multilinear functions of a grid of vertices. At centres, gradients are the differences across the faces inside,
         those next to a side of the box for the half cell up to it, too.
+
+        Raises:
+            InputError: there is no such norm.
         """
         if norm not in ("L2", "H1"):
             raise InputError(f"Unknown norm {norm!r} of a grid; choose L2 or H1.")

@@ -63,6 +63,9 @@ class Trainer:
         processes: those that train together; this one by default.
         trackers: what else is told of the rows of the log.
         config: the run's configuration, for the trackers.
+
+    Raises:
+        InputError: optimiser and schedule cannot be made with these settings.
     """
 
     def __init__(
