@@ -12,12 +12,13 @@ from rich.table import Table
 
 from ..configuration import build
 from ..control import CONTROLS, HISTORY, ControlCase, Minimum, TrainedOperator
-from ..control.case import Values
+from ..control.case import Panels, Values
 from ..errors import InputError
 from ..fem import DiscretizationFamily
 from ..storage import atomic
 from ..visualization import plot_comparison, plot_over_time
 from ..visualization.curves import read_rows
+from .field_pictures import FIELDS, is_long
 from .run import Run, read_config, require_own_folder, write_config
 
 log = logging.getLogger("thalweg")
@@ -158,10 +159,18 @@ def _draw(case: ControlCase, found: Values, folder: Path) -> list[str]:
     plot_over_time({"objective": (steps, values)}, folder / "objective.png", label="objective", time="iteration")
     drawn = ["objective.png"]
     if panels := case.panels(found):
-        columns = 2 if len(panels) == 2 else 3
-        plot_comparison(next(iter(panels.values()))[0], panels, folder / "fields.png", columns=columns, one_scale=case.one_scale)
-        drawn.append("fields.png")
+        plot_comparison(
+            next(iter(panels.values()))[0], panels, folder / FIELDS, columns=_columns(panels), one_scale=case.one_scale
+        )
+        drawn.append(FIELDS)
     if curves := case.curves(found):
         plot_over_time(curves, folder / "history.png", label=case.curve, time=case.time)
         drawn.append("history.png")
     return drawn
+
+
+def _columns(panels: Panels) -> int:
+    """Panels in a row: long domains below one another, as far as there are few."""
+    if len(panels) > 2:
+        return 2 if is_long(panels) else 3
+    return 1 if is_long(panels) else 2

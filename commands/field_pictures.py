@@ -49,5 +49,10 @@ def is_flat(where: Where) -> bool:
 
 def columns_of(panels: Mapping[str, tuple[Where, Tensor]]) -> int:
     """Panels in a row: two of long domains, which would be stripes else."""
+    return 2 if is_long(panels) else 5
+
+
+def is_long(panels: Mapping[str, tuple[Where, Tensor | np.ndarray]]) -> bool:
+    """Whether domains are more than three times as wide as high."""
     width, height = np.max([extent(where) for where, _ in panels.values()], axis=0)
-    return 2 if width > 3 * height else 5
+    return bool(width > 3 * height)

@@ -13,9 +13,9 @@ from PIL import Image
 from thalweg import fem
 from thalweg.commands.field_pictures import draw_fields
 from thalweg.errors import InputError
-from thalweg.visualization import render_comparison, render_field
+from thalweg.visualization import render, render_comparison, render_field
 
-pytest.importorskip("pyvista")
+pv = pytest.importorskip("pyvista")
 
 
 def colours(path: Path) -> np.ndarray:
@@ -83,3 +83,23 @@ def test_flat_fields_are_sent_to_the_flat_pictures(tmp_path: Path):
         render_field(V, torch.zeros(9), tmp_path / "u.png", style="wire")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="channel, x, y, z"):
         render_field(fem.Grid((3, 3)), torch.zeros(1, 3, 3), tmp_path / "u.png")
+
+
+def test_bodies_on_grids_reach_the_sides_of_their_box():
+    for grid in (fem.Grid((4, 5, 6), (1.0, 2.0, 3.0), location="centre"), fem.Grid((4, 5, 6), (1.0, 2.0, 3.0), periodic=True)):
+        u = grid.coordinates()[:1]
+        body = render._body(pv, grid, u)
+        assert body.bounds == (0, 1, 0, 2, 0, 3)
+        low, high = (body["u"][body.points[:, 0] == x] for x in (0, 1))
+        if grid.location == "centre":
+            assert (low.min(), high.max()) == (u.min(), u.max())
+        else:
+            assert (low == high).all()
+
+
+def test_a_body_without_edges_is_drawn_and_one_without_surfaces_is_not(tmp_path: Path):
+    V = fem.export({"V": fd.FunctionSpace(fd.UnitBallMesh(0), "CG", 1)})["V"]
+    render_field(V, V.points[:, 0], tmp_path / "ball.png", style="isosurfaces")
+    assert (tmp_path / "ball.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match="no surfaces of equal value"):
+        render_field(V, torch.ones(V.num_dofs), tmp_path / "constant.png", style="isosurfaces")

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..errors import InputError
 from ..fem import Mesh
@@ -67,14 +67,15 @@ def colour_scale(heights: np.ndarray, limits: tuple[float, float] | None) -> Nor
 
 
 def number_decades(ax: Axes, axis: Literal["x", "y"]) -> None:
-    """Readable numbers on a logarithmic axis: 1, 2, 5 on a short one, more on less than one decade, powers of ten on a long one."""
+    """Readable numbers on a logarithmic axis: powers of ten on a long one, 1, 2, 5 on a short one, more of them within a decade."""
     if getattr(ax, f"get_{axis}scale")() != "log":
         return
     low, high = getattr(ax, f"get_{axis}lim")()
     numbered = getattr(ax, f"{axis}axis")
     numbered.set_minor_formatter(NullFormatter())
     if high < 200 * low:
-        numbered.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
+        few = LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.5, 2, 3, 4, 5, 6, 8))
+        numbered.set_major_locator(few if high > 2 * low else MaxNLocator(4))
         numbered.set_major_formatter("{x:g}")
 
 

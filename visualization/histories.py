@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from .figure import INK, save
+from .figure import INK, number_decades, save
 from .mesh import TAG_COLOURS
 
 #: Abscissae and ordinates of a curve.
@@ -124,6 +124,7 @@ def _axes() -> tuple[Figure, Axes]:
 
 
 def _finish(figure: Figure, ax: Axes, path: str | os.PathLike, above: bool = False) -> None:
+    number_decades(ax, "y")
     ax.grid(visible=True, color="#dddddd", linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     names = [line.get_label() for line in ax.lines]

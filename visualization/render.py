@@ -24,6 +24,7 @@ _TETRAHEDRA = 2_000_000  # in one picture, at most
 _PIXELS = (1200, 1000)  # of a picture with one panel or of each of two; more are smaller
 _SURFACES = 5
 _TEXT = 10, 0.014  # height of numbers at the axes, at least and by a panel's width; larger ones meet at the corners
+_NUMBERS = "%.3g"
 _ZOOM = 0.8  # leaves room for titles and numbers
 
 
@@ -125,7 +126,8 @@ def _draw(
 ) -> None:
     """A field into the chosen part of a window."""
     norm = colour_scale(body["u"], limits)
-    low, high = float(norm.vmin or 0.0), float(norm.vmax or 0.0)
+    # Without the last digits, or the number in the middle of a bar is 2.22e-16 where it should be 0.
+    low, high = (float(f"{x or 0.0:.9g}") for x in (norm.vmin, norm.vmax))
     plotter.background_color = "white"
     bar = {
         # Bars would be columns of text to VTK. Titles of one window must differ.
@@ -135,20 +137,29 @@ def _draw(
         "position_x": 0.84,
         "position_y": 0.2,
         "height": 0.6,
-        "fmt": "%.3g",
+        "fmt": _NUMBERS,
+        "n_labels": 3,
     }
-    look = {"scalars": "u", "cmap": colours, "clim": (low, high), "scalar_bar_args": bar, "ambient": 0.5, "diffuse": 0.5}
+    # Little of the light comes from one side, so that colours are nearly those of the bar.
+    look = {"scalars": "u", "cmap": colours, "clim": (low, high), "scalar_bar_args": bar, "ambient": 0.75, "diffuse": 0.3}
     if style == "cut":
         plotter.add_mesh(body.clip_box(_near_corner(body.bounds), invert=True), **look)
     else:
-        inside = np.linspace(low, high, _SURFACES + 2)[1:-1]
-        plotter.add_mesh(body.contour(inside, scalars="u"), opacity=0.6, **look)
-    plotter.add_mesh(body.outline() if isinstance(where, Grid) else _outline(pv, where.mesh), color=INK, line_width=2)
+        surfaces = body.contour(np.linspace(low, high, _SURFACES + 2)[1:-1], scalars="u")
+        if not surfaces.n_points:
+            raise InputError(
+                f"The field has no surfaces of equal value between {low:.3g} and {high:.3g}; draw it by style='cut'."
+            )
+        plotter.add_mesh(surfaces, opacity=0.6, **look)
+    edges = body.outline() if isinstance(where, Grid) else _outline(pv, where.mesh)
+    if edges.n_points:  # a ball has none
+        plotter.add_mesh(edges, color=INK, line_width=2)
     if title:
         plotter.add_text(title, position="upper_edge", color=INK, font_size=12)
     plotter.camera_position = "iso"
     plotter.camera.zoom(_ZOOM)
     plotter.show_bounds(
+        bounds=[float(f"{x:.9g}") for x in body.bounds],
         color=INK,
         xtitle="x",
         ytitle="y",
@@ -159,6 +170,7 @@ def _draw(
         n_ylabels=3,
         n_zlabels=3,
         use_3d_text=False,
+        fmt=_NUMBERS,
         font_size=max(_TEXT[0], round(_TEXT[1] * plotter.window_size[0] / plotter.shape[1])),
     )
 
@@ -201,7 +213,16 @@ def _grid_body(pv: Any, grid: Grid, u: Tensor | np.ndarray) -> Any:
         raise InputError(f"A field in three dimensions on this grid has shape (channel, x, y, z), but {found.shape} came.")
     if not np.isfinite(found).all():
         raise InputError(f"{int((~np.isfinite(found)).sum())} of the field's {found.size} values are not finite.")
-    body = pv.RectilinearGrid(*(axis.double().numpy() for axis in grid.axes()))
+    points = [axis.double().numpy() for axis in grid.axes()]
+    for axis, (L, wraps) in enumerate(zip(grid.lengths, grid.periodic, strict=True)):
+        beyond = [(0, 0)] * found.ndim
+        if grid.location == "centre":  # up to the sides of the box
+            points[axis], beyond[axis + 1] = np.array([0.0, *points[axis], L]), (1, 1)
+            found = np.pad(found, beyond, mode="wrap" if wraps else "edge")
+        elif wraps:
+            points[axis], beyond[axis + 1] = np.array([*points[axis], L]), (0, 1)
+            found = np.pad(found, beyond, mode="wrap")
+    body = pv.RectilinearGrid(*points)
     body.point_data["u"] = grid_magnitude(found).ravel(order="F")
     return body.cast_to_unstructured_grid()
 
