@@ -5,6 +5,7 @@ from importlib.metadata import version as installed
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.util.nodes import make_refnode
 
 project = "thalweg"
 author = "The thalweg authors"
@@ -53,6 +54,19 @@ def displayed_formula(translator, node) -> None:
     raise nodes.SkipNode
 
 
+def link_by_last_name(app, env, node, shown):
+    """A name in a docstring stands without its module, which is another one than the public name's: it leads to the one that ends in it."""
+    if node.get("refdomain") != "py":
+        return None
+    named = {name: entry for name, entry in env.get_domain("py").objects.items() if f".{name}".endswith("." + node["reftarget"])}
+    places = {(entry.docname, entry.node_id) for entry in named.values() if not entry.aliased}
+    if len(places) != 1:
+        return None
+    ((page, anchor),) = places
+    return make_refnode(app.builder, node["refdoc"], page, anchor, shown, node["reftarget"])
+
+
 def setup(app) -> None:
     app.add_html_math_renderer("mathml", inline_renderers=(inline_formula, None), block_renderers=(displayed_formula, None))
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("missing-reference", link_by_last_name)
