@@ -10,6 +10,8 @@ from ..fem.uniform_grid import Grid
 from .encoders import Fields
 from .operator import Operator
 
+_AT_ONCE = 64  # trajectories whose scales are computed
+
 
 class VorticitySteps(Operator):
     """From the potential ψ of a steady force f = curl ψ to the stream functions s of the flow from rest, in a rectangle with slip.
@@ -71,10 +73,12 @@ class VorticitySteps(Operator):
     @torch.no_grad()
     def set_scales(self, fields: Fields) -> None:
         """Take the scales of s, u, ω and their derivatives from all frames of sample trajectories, and that of the force."""
-        s = self._inside(fields, self.stream, self.frames, 1).double()
-        psi = self._inside(fields, self.potential, 1).double()
-        seen = self._seen(self._vorticity(s), self._vorticity(psi)[:, None].expand_as(s))
-        size = seen.square().mean((0, 1, 3, 4)).sqrt()
+        s, psi = self._inside(fields, self.stream, self.frames, 1), self._inside(fields, self.potential, 1)
+        total = torch.zeros(7, dtype=torch.float64, device=s.device)
+        for some, forces in zip(s.split(_AT_ONCE), psi.split(_AT_ONCE), strict=True):
+            force = self._vorticity(forces.double())[:, None].expand(*some.shape)
+            total += self._seen(self._vorticity(some.double()), force).square().mean((1, 3, 4)).sum(0)
+        size = (total / len(s)).sqrt()
         size[1:3] = size[1:3].square().mean().sqrt()  # one scale for both velocities
         self.scales.copy_(torch.where(size > 0, size, 1.0)[:, None, None])
 
