@@ -3,6 +3,7 @@
 from .architecture import Architecture
 from .diffusion import DiffusionProcessor
 from .grid_operator import MgNO
+from .lifting import ChannelFlow, Lifting
 from .processor import MgNOProcessor
 from .published import PublishedMgNO
 from .reaction import Reaction, time_harmonic
@@ -10,8 +11,10 @@ from .transport import ChannelVelocity, Velocity, VorticityVelocity
 
 __all__ = [
     "Architecture",
+    "ChannelFlow",
     "ChannelVelocity",
     "DiffusionProcessor",
+    "Lifting",
     "MgNO",
     "MgNOProcessor",
     "PublishedMgNO",

@@ -1,5 +1,6 @@
 """The choices that make an MgNO, each an ingredient that can be switched."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Architecture:
         levels: sets of weights, the last for the coarsest level. Levels beyond them, on a finer grid, share the smoothers of the finest,
             and their transfers mix nothing.
         max_levels: of the hierarchy of a grid; as many as there are for None.
-        coarsest: cells along each axis at which a grid is not coarsened further.
+        coarsest: cells along each axis at which a grid is not coarsened further, one number or one for each axis.
         shared: one set of weights for all levels but the coarsest, with scales of their own.
         transfer_mixing: learned mixings of channels in restriction and prolongation.
         coefficient: how coarse levels get −∇·(a∇), by "galerkin" products or "rediscretized"; None without a coefficient.
@@ -41,6 +42,10 @@ class Architecture:
             inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size.
         in_units: with that, iterates are in units of the solution for a constant f, as one more cycle finds it: for very rough
             coefficients, whose small values in pockets make some solutions far larger than others.
+        peclet: the numbers Pe of operators −∇·(a∇) + Pe c·∇ with the sample's own velocity c, upwinded. Iterates are divided among them,
+            each share with cycles for its own operator; () where no operator carries.
+        convection: whether the velocity of the source's transport is corrected in each layer by a learned mixing of the features, so that
+            what was found carries, as in (u·∇)u.
         closure: width of a network that makes the coefficient of each cell a tensor, from the inputs nearby; 0 for none.
         bias_cells: cells along each axis of the bias functions, which are multilinear; 0 for constants.
     """
@@ -61,7 +66,7 @@ class Architecture:
     symmetric: bool = False
     levels: int = 4
     max_levels: int | None = None
-    coarsest: int = 8
+    coarsest: int | Sequence[int] = 8
     shared: bool = False
     transfer_mixing: bool = True
     coefficient: Coarsening | None = None
@@ -70,14 +75,18 @@ class Architecture:
     mean: Mean = "arithmetic"
     normalized: bool = False
     in_units: bool = False
+    peclet: tuple[float, ...] = ()
+    convection: bool = False
     closure: int = 0
     bias_cells: int = 4
 
     def __post_init__(self):
-        for name in ("operator", "smoother", "source"):
+        for name in ("operator", "smoother", "source", "peclet"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not isinstance(self.coarsest, int):
+            object.__setattr__(self, "coarsest", tuple(self.coarsest))
         positive = {"features": self.features, "iterates": self.iterates, "layers": self.layers, "levels": self.levels - 1}
-        positive |= {"coarse": self.coarse + 1, "coarsest": self.coarsest - 1, "bias_cells": self.bias_cells + 1}
+        positive |= {"coarse": self.coarse + 1, "coarsest": min(self.coarsest_cells(1)) - 1, "bias_cells": self.bias_cells + 1}
         positive |= {"pre": self.pre, "post": self.post + 1, "closure": self.closure + 1}
         if wrong := [name for name, value in positive.items() if value < 1]:
             raise InputError(f"An MgNO with {wrong[0]} = {getattr(self, wrong[0])} cannot be built; it must be larger.")
@@ -107,12 +116,21 @@ class Architecture:
             raise InputError('A closure corrects the coefficient; it needs the stencil "coefficient".')
         if self.mapped and self.coefficient is None:
             raise InputError('A map changes the coefficient\'s operator; mapped=True needs the stencil "coefficient".')
+        if self.peclet and (self.coefficient != "galerkin" or self.reaction or self.iterates < len(self.peclet)):
+            raise InputError(
+                'Operators that carry have coefficient="galerkin", no reaction, and an iterate each; got '
+                f"{self.coefficient!r}, reaction={self.reaction}, and {self.iterates} iterates for the Péclet numbers {self.peclet}."
+            )
         if self.tensor and (self.coefficient, self.mean) == ("rediscretized", "harmonic"):
             raise InputError(
                 'The tensors of a closure or a map have no harmonic mean over cells; coarsen their operator by "galerkin".'
             )
         if "transport" in self.smoother or self.operator == ("transport",):
             raise InputError('The stencil "transport" is one of an operator with others, or of a source, but none of a smoother.')
+        if self.convection and "transport" not in self.source:
+            raise InputError(
+                'Convection corrects the velocity of the source\'s transport; convection=True needs the source "transport".'
+            )
         if self.reaction and (self.coefficient, self.mean) != ("rediscretized", "arithmetic"):
             raise InputError(
                 'With a reaction, coarse levels get their operator by coefficient="rediscretized" and mean="arithmetic"; got '
@@ -130,12 +148,16 @@ class Architecture:
     @property
     def tensor(self) -> bool:
         """Whether the coefficient is one on the cells of the grid."""
-        return self.mapped or self.closure > 0
+        return self.mapped or self.closure > 0 or bool(self.peclet)
 
     @property
     def transport(self) -> bool:
         """Whether samples have a velocity of their own."""
-        return "transport" in (*self.operator, *self.source)
+        return "transport" in (*self.operator, *self.source) or bool(self.peclet)
+
+    def coarsest_cells(self, dim: int) -> tuple[int, ...]:
+        """The cells of the coarsest level along each axis."""
+        return (self.coarsest,) * dim if isinstance(self.coarsest, int) else tuple(self.coarsest)
 
     def fixed_stencils(self, dim: int) -> tuple[str, ...]:
         """Stencils of operator and source that do not depend on a sample."""

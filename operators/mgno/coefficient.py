@@ -1,4 +1,4 @@
-"""The operator −∇·(a∇) + b of every sample's own coefficients, on every level: one sparsity pattern, values linear in a and b."""
+"""The operator −∇·(a∇) + c·∇ + b of every sample's own coefficients, on every level: one sparsity pattern, values linear in a, b, c."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ...errors import InputError
 from ...fem import SparseMatrix
-from .elements import Elements, tensor_stencils
+from .elements import AXES, Elements, tensor_stencils
+from .mapping import entries
 from .sample_matrices import Pattern, SampleMatrices
 
 Mean = Literal["arithmetic", "harmonic"]
@@ -28,8 +29,11 @@ class CoefficientStencils(nn.Module):
         parents: for "rediscretized", matrices from the values of cells to the means over each cell of the next level.
         mean: of the nodes of a cell, and of the cells of a coarser one.
         tensor: whether the coefficient is a symmetric tensor on each cell.
+        transport: whether there is a term c·∇u, on the boxes of a grid, with a tensor that gets streamline diffusion.
         reaction: whether there is a term b u, with b constant in each cell as a is.
     """
+
+    extents: Tensor
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class CoefficientStencils(nn.Module):
         parents: Sequence[scipy.sparse.csr_matrix] = (),
         mean: Mean = "arithmetic",
         tensor: bool = False,
+        transport: bool = False,
         reaction: bool = False,
         dtype: torch.dtype = torch.float32,
     ):
@@ -49,12 +54,17 @@ class CoefficientStencils(nn.Module):
                 f'Coarsening is "galerkin" or "rediscretized", not {coarsening!r}; the mean "arithmetic" or "harmonic", not {mean!r}.'
             )
         self.harmonic, self.galerkin = mean == "harmonic", coarsening == "galerkin"
-        names = tensor_stencils(levels[0].points.shape[1]) if tensor else [("stiffness",)]
-        self.entries, self.reaction = len(names), reaction
+        dim = levels[0].points.shape[1]
+        names = tensor_stencils(dim) if tensor else [("stiffness",)]
+        self.reaction, self.transport = reaction, transport
+        names += [(f"d{axis}",) for axis in AXES[:dim]] if transport else []
         names += [("mass",), ("lumped",)] if reaction else []
+        self.parts = len(names)
         cells, k = levels[0].cell_nodes.shape
         shares = (np.full(cells * k, 1 / k), (np.repeat(np.arange(cells), k), levels[0].cell_nodes.ravel()))
         self.to_cells = SparseMatrix(scipy.sparse.csr_matrix(shares, shape=(cells, levels[0].num_nodes)), dtype)
+        extents = np.ptp(levels[0].points[levels[0].cell_nodes], axis=1)[:, None]
+        self.register_buffer("extents", torch.from_numpy(extents).to(dtype), persistent=False)
         rows, cols, E = _assembly(levels[0], free[0], names)
         patterns, maps = [Pattern(rows, cols, levels[0].num_nodes)], [SparseMatrix(E, dtype)]
         for l, P in enumerate(prolongations, start=1):
@@ -72,6 +82,7 @@ class CoefficientStencils(nn.Module):
         b: Tensor | None = None,
         lumping: Tensor | None = None,
         growth: Tensor | None = None,
+        c: Tensor | None = None,
     ) -> list[SampleMatrices]:
         """The operator of every level, fine to coarse.
 
@@ -81,14 +92,24 @@ class CoefficientStencils(nn.Module):
             b: of the reaction, ``(nodes, batch)``.
             lumping: for each level, the share q of the lumped mass matrix in the reaction's, (1 − q) M + q L.
             growth: ``(cells, batch)``, by which b is multiplied in cells: how volumes grow where the grid is mapped.
+            c: the velocity of the transport, ``(nodes, batch or 1, dim)``.
         """
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
         if factors is not None:
-            cells = (cells[..., None] * factors).permute(2, 0, 1).flatten(0, 1)
+            cells = cells[..., None] * factors
+            if c is not None:
+                c = self.to_cells.on_nodes(c).expand(*cells.shape[:2], -1)
+                cells = torch.cat([cells + streamline_diffusion(c, self.extents), c], -1)
+            cells = cells.permute(2, 0, 1).flatten(0, 1)
         if b is not None:
             reaction = self.to_cells.on_nodes(b) if growth is None else self.to_cells.on_nodes(b) * growth
             cells = torch.cat([cells, reaction.repeat(2, 1)])
         return self.of_cells(cells, lumping)
+
+    def identity(self, a: Tensor) -> Tensor:
+        """The entries of the identity in the cells, ``(cells, 1, entries)``, for coefficients of a's kind."""
+        diagonal = [i == j for i, j in entries(self.extents.shape[-1])]
+        return a.new_tensor(diagonal).expand(len(self.extents), 1, -1)
 
     def of_cells(self, cells: Tensor, lumping: Tensor | None = None) -> list[SampleMatrices]:
         """The same for coefficients that are given in the cells, ``(cells, batch)``; of tensors, one entry after the other; b twice."""
@@ -99,12 +120,28 @@ class CoefficientStencils(nn.Module):
                 cells = 1 / mean.on_nodes(1 / cells) if self.harmonic else mean.on_nodes(cells)
             own = cells if lumping is None else self._lumped(cells, lumping[l])
             values = cast(SparseMatrix, map_).on_nodes(values if l and self.galerkin else own)
-            operators.append(SampleMatrices(cast(Pattern, pattern), values, annihilates_constants=not self.reaction))
+            operators.append(SampleMatrices(cast(Pattern, pattern), values, not self.reaction, not self.transport))
         return operators
 
     def _lumped(self, cells: Tensor, share: Tensor) -> Tensor:
-        *a, consistent, lumped = cells.unflatten(0, (self.entries + 2, -1)).unbind()
+        *a, consistent, lumped = cells.unflatten(0, (self.parts, -1)).unbind()
         return torch.cat([*a, (1 - share) * consistent, share * lumped])
+
+
+def streamline_diffusion(c: Tensor, extents: Tensor) -> Tensor:
+    """The tensor τ c cᵀ, 1/τ = 2 Σ_i |c_i|/h_i, whose diffusion makes central differences along c those of upwinding.
+
+    Args:
+        c: ``(cells, batch, dim)``.
+        extents: h, of cells along the axes, ``(cells, 1, dim)``.
+
+    Returns:
+        Its entries ``(cells, batch, entries)``, the diagonal first (Brooks and Hughes, Comput. Methods Appl. Mech. Eng. 32, 1982, there
+        with the weights of the test functions too).
+    """
+    rate = 2 * (c.abs() / extents).sum(-1, keepdim=True)
+    products = torch.stack([c[..., i] * c[..., j] for i, j in entries(c.shape[-1])], dim=-1)
+    return torch.where(rate > 0, products / torch.where(rate > 0, rate, 1), 0)
 
 
 def _assembly(

@@ -1,6 +1,6 @@
 """A learned multigrid cycle between channels, on the levels of a grid or a mesh."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
@@ -94,6 +94,28 @@ class Cycle(nn.Module):
         index = max(0, l + self.architecture.levels - num_levels)
         scale = None if self.scales is None else self.scales[index]
         return cast(LevelWeights, self.weights[0 if self.architecture.shared else index]), scale
+
+
+class SplitCycle(nn.Module):
+    """Cycles side by side, each for an operator of its own on its share of the iterates; as :class:`Cycle` otherwise."""
+
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        numbers, count = architecture.peclet, architecture.iterates
+        self.shares = [(i + 1) * count // len(numbers) - i * count // len(numbers) for i in range(len(numbers))]
+        self.cycles = nn.ModuleList(Cycle(replace(architecture, iterates=n, peclet=(0.0,))) for n in self.shares)
+
+    def forward(
+        self,
+        f: Tensor,
+        levels: Levels,
+        operators: Sequence[list[SampleMatrices]],
+        u: Tensor | None = None,
+        velocities: list[Tensor] | None = None,
+    ) -> Tensor:
+        us = [None] * len(self.shares) if u is None else u.split(self.shares, -1)
+        parts = zip(self.cycles, f.split(self.shares, -1), operators, us, strict=True)
+        return torch.cat([cycle(g.contiguous(), levels, A, w, velocities) for cycle, g, A, w in parts], -1)
 
 
 class Sweep:

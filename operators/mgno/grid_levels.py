@@ -48,8 +48,11 @@ def grid_levels(
     lengths = tuple(domain) or grid.lengths
     axes = [np.append(x, L) if extra else x for x, L, extra in zip(axes, lengths, extended(grid, domain), strict=True)]
     all_axes, maps, parents = [axes], [], []
-    while len(all_axes) < (architecture.max_levels or np.inf) and max(len(x) for x in axes) - 1 > architecture.coarsest:
-        coarser = _coarser(axes, architecture.coarsest)
+    most = architecture.coarsest_cells(grid.dim)
+    if len(most) != grid.dim:
+        raise InputError(f"The cells of the coarsest level are one number or {grid.dim}, one for each axis; got {most}.")
+    while len(all_axes) < (architecture.max_levels or np.inf) and any(len(x) - 1 > n for x, n in zip(axes, most, strict=True)):
+        coarser = _coarser(axes, most)
         along = [interpolation(x, c, w) for x, c, w in zip(axes, coarser, grid.periodic, strict=True)]
         P = along[0]
         for one in along[1:]:
@@ -80,10 +83,11 @@ def extended(grid: Grid, domain: Sequence[float]) -> list[bool]:
     return [gap > small for gap, small in zip(beyond, rounding, strict=True)]
 
 
-def _coarser(axes: Sequence[np.ndarray], coarsest: int) -> list[np.ndarray]:
+def _coarser(axes: Sequence[np.ndarray], most: Sequence[int]) -> list[np.ndarray]:
     """Every second point and the last along axes of short spacings; an axis with few cells stays as it is."""
-    shortest = min(_spacing(x) for x in axes if len(x) - 1 > coarsest)
-    halved = [len(x) - 1 > coarsest and _spacing(x) < (2 - ROUNDING) * shortest for x in axes]
+    many = [len(x) - 1 > n for x, n in zip(axes, most, strict=True)]
+    shortest = min(_spacing(x) for x, more in zip(axes, many, strict=True) if more)
+    halved = [more and _spacing(x) < (2 - ROUNDING) * shortest for x, more in zip(axes, many, strict=True)]
     return [np.append(x[:-1:2], x[-1]) if short else x for x, short in zip(axes, halved, strict=True)]
 
 

@@ -1,6 +1,7 @@
 """MgNO on uniform grids: named fields in, named fields out."""
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from ..operator import Operator
 from .architecture import Architecture
 from .grid_levels import extended, grid_levels
 from .levels import Levels
+from .lifting import Lifting
+from .mapping import jacobian_on_grid, piola
 from .network import Network
 from .reaction import Reaction
 from .scaling import ChannelFields, Standardization
@@ -33,14 +36,17 @@ class MgNO(Operator):
         inputs, outputs: for each field, its number of channels.
         architecture: see :class:`Architecture`.
         dirichlet: sides where outputs are prescribed, ``"x0", "x1", "y0", ...``; natural conditions hold on the others.
-        boundary_values: there, a number or the input field, with the outputs' channels, that carries them.
+        boundary_values: there, a number, or the input field, with the outputs' channels, that carries them, or a
+            :class:`~thalweg.operators.mgno.Lifting` such as ``ChannelFlow("x")``, a function in the whole domain that outputs are
+            departures from.
         coefficient: the input field, positive and of one channel, that architectures with the stencil "coefficient" need. Features get
             its logarithm.
         reaction: the term b u of such architectures' operators, for those that have one; without a coefficient, a = 1.
         coordinates: the input field, with a channel for each axis, of the points that the grid is mapped to in each sample, for
             architectures that are ``mapped``. The coefficient's operator is then that of the domain, where a = 1 without a coefficient.
-            Features get the derivatives of the points in their place: these do not change where the domain is moved.
-        velocity: of the stencil "transport", in the coordinates of the grid, for architectures that have it: a
+            Features get the derivatives of the points in their place, which do not change where the domain is moved, and where there is a
+            velocity, that velocity in the domain.
+        velocity: of transport, in the coordinates of the grid, for architectures with the stencil or with Péclet numbers: a
             :class:`~thalweg.operators.mgno.Velocity` such as ``VorticityVelocity("w")``.
         increment: the network gives the change of the inputs that outputs have the names of; of their last channels where they have more,
             as histories do, whose last frame comes last.
@@ -71,7 +77,7 @@ class MgNO(Operator):
         architecture: Architecture | None = None,
         *,
         dirichlet: Iterable[str] = (),
-        boundary_values: str | float = 0.0,
+        boundary_values: str | float | Lifting = 0.0,
         coefficient: str | None = None,
         reaction: Reaction | None = None,
         coordinates: str | None = None,
@@ -95,7 +101,7 @@ class MgNO(Operator):
         if (coordinates is not None) != self.architecture.mapped or (velocity is not None) != self.architecture.transport:
             raise InputError(
                 f"The coordinates {coordinates!r} and the architecture's mapped={self.architecture.mapped} must both be given or not, and "
-                f'so must the velocity {velocity} and the stencil "transport".'
+                f'so must the velocity {velocity} and the stencil "transport" or Péclet numbers.'
             )
         if coordinates is not None and (inputs.get(coordinates) != grid.dim or any(grid.periodic) or any(extended(grid, domain))):
             raise InputError(
@@ -110,9 +116,14 @@ class MgNO(Operator):
             raise InputError(
                 f"The boundary values {boundary_values!r} must be an input of {out_channels} channels, not of {inputs}."
             )
+        self.lifting = None if isinstance(boundary_values, (str, int, float)) else boundary_values
         if increment:
             self.fields.require_increments()
-        features = in_channels + (grid.dim**2 - grid.dim) * self.architecture.mapped
+            if self.lifting is not None:
+                raise InputError("Outputs are changes of the inputs or departures from a lifting, not both; give one of them.")
+        features = in_channels
+        if coordinates is not None:
+            features += grid.dim**2 - grid.dim + (0 if velocity is None else grid.dim)
         self.network = Network(features, out_channels, self.architecture, grid.dim, sum(grid.periodic))
         self.input_scale = Standardization(features, "channel", grid.shape)
         self.register_buffer("coefficient_scale", torch.ones(()))
@@ -143,11 +154,14 @@ class MgNO(Operator):
         a, b = self._coefficients(fields)
         x = None if self.coordinates is None else _on_nodes(fields[self.coordinates])
         features = _on_nodes(self.input_scale(v))
-        u = self.network(features, levels, a, b, x, self._velocity(fields)).permute(1, 2, 0) * self.output_scale
+        speed = None if self.velocity is None else self.velocity_scale
+        u = self.network(features, levels, a, b, x, self._velocity(fields), speed).permute(1, 2, 0) * self.output_scale
         u = u.unflatten(2, shape)[tuple(slice(n) for n in (*u.shape[:2], *u0.shape[2:]))]
         if self.increment:
             u = self.fields.incremented(fields) + u
-        return self.fields.split(self._on_boundary(u, fields) if self.dirichlet else u)
+        lifted = None if self.lifting is None else self.lifting(fields, self.grid)
+        u = u if lifted is None else lifted + u
+        return self.fields.split(self._on_boundary(u, fields, lifted) if self.dirichlet else u)
 
     def _extended(self, u: Tensor) -> Tensor:
         """Inputs continued by one point along the axes where the domain goes on."""
@@ -183,14 +197,19 @@ class MgNO(Operator):
             if name == self.coefficient:
                 u = u.log()
             elif name == self.coordinates:
-                spacing = [L / (n - 1) for L, n in zip(self.grid.lengths, u.shape[2:], strict=True)]
-                u = torch.cat(torch.gradient(u, spacing=spacing, dim=list(range(2, u.ndim)), edge_order=2), dim=1)
+                J = jacobian_on_grid(u, self.grid.lengths)
+                u = J.flatten(1, 2)
+                if self.velocity is not None:
+                    u = torch.cat([u, piola(J, self.velocity(fields, self.grid))], dim=1)
             parts.append(u)
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _on_boundary(self, u: Tensor, fields: Fields) -> Tensor:
+    def _on_boundary(self, u: Tensor, fields: Fields, lifted: Tensor | None) -> Tensor:
         """Prescribed values, bit for bit, on the Dirichlet sides that the grid reaches."""
-        g = fields[self.boundary_values] if isinstance(self.boundary_values, str) else u.new_full((), self.boundary_values)
+        g = lifted
+        if g is None:
+            given = cast(str | float, self.boundary_values)
+            g = fields[given] if isinstance(given, str) else u.new_full((), given)
         for side in self.dirichlet:
             axis, end = "xyz".index(side[0]), side[1] == "1"
             if end and self._extra[axis]:
@@ -216,7 +235,11 @@ class MgNO(Operator):
             self._scale_derivatives(self.coordinates)
         if self.velocity is not None:
             self.velocity_scale.copy_(self.velocity(given, self.grid).double().square().mean().sqrt())
-        change = outputs - self.fields.incremented(given) if self.increment else outputs
+        change = outputs
+        if self.increment:
+            change = outputs - self.fields.incremented(given)
+        if self.lifting is not None:
+            change = outputs - self.lifting(given, self.grid)
         scale = change.double().square().mean((0, *range(2, change.ndim))).sqrt()
         self.output_scale.copy_(torch.where(scale > 0, scale, 1)[:, None])
 

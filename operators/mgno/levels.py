@@ -119,6 +119,7 @@ class Levels(nn.Module):
                 means,
                 architecture.mean,
                 tensor=architecture.tensor,
+                transport=bool(architecture.peclet),
                 reaction=architecture.reaction,
                 dtype=dtype,
             )

@@ -1,5 +1,7 @@
 """The map from a grid to the domain of each sample, by the displaced points, and what it does to −∇·(a∇) + b."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse
 import torch
@@ -49,6 +51,24 @@ def pulled_back(J: Tensor, T: Tensor | None = None) -> tuple[Tensor, Tensor]:
     AT = A if T is None else A @ symmetric(T, dim)
     pulled = (AT @ A.mT) / det[..., None, None]
     return torch.stack([pulled[..., i, j] for i, j in entries(dim)], dim=-1), det
+
+
+def jacobian_on_grid(x: Tensor, lengths: Sequence[float]) -> Tensor:
+    """J = ∂x/∂X at the points of a grid, ``(batch, dim, x, y[, z]) -> (batch, dim, dim, x, y[, z])``, by differences of second order.
+
+    The axis of X is first, so that flattened channels are those of ∂x/∂X₁, then of ∂x/∂X₂, ...
+    """
+    spacing = [L / (n - 1) for L, n in zip(lengths, x.shape[2:], strict=True)]
+    return torch.stack(torch.gradient(x, spacing=spacing, dim=list(range(2, x.ndim)), edge_order=2), dim=1)
+
+
+def piola(J: Tensor, c: Tensor) -> Tensor:
+    """J c/|det J|, the velocity in the domain of which c is that on the grid: fluxes through mapped surfaces stay as they are.
+
+    J is ``(batch, dim, dim, x, y[, z])`` with the axis of the grid first, c ``(batch or 1, dim, x, y[, z])``.
+    """
+    det = torch.linalg.det(J.movedim((1, 2), (-1, -2))).abs()
+    return (J * c[:, :, None]).sum(1) / det[:, None]
 
 
 def entries(dim: int) -> list[tuple[int, int]]:

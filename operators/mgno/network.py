@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .architecture import Architecture
 from .closure import Closure
-from .cycle import Cycle
+from .cycle import Cycle, SplitCycle
 from .levels import Levels
 from .mapping import pulled_back
 from .sample_matrices import SampleMatrices
@@ -37,7 +37,7 @@ class Known:
     unit of every sample's iterates, ``(batch, 1)``."""
 
     levels: Levels
-    coefficient: list[SampleMatrices] | None
+    operators: list[list[SampleMatrices]]
     velocities: list[Tensor] | None
     unit: Tensor | None = None
 
@@ -47,23 +47,25 @@ class Layer(nn.Module):
 
     v are features ``(nodes, batch, in_features)``, u iterates ``(nodes, batch, iterates)`` or None for zero; K_b are the source's stencils,
     M is the mass matrix (and that of the boundary, where it is a source), B and B' are bias functions, and L, V, F_b mix channels. The map
-    before σ is linear and bounded in (v, u).
+    before σ is linear and bounded in (v, u); with convection one term is not, the source (c + v C)·∇(v F) for the sample's velocity c.
     """
 
-    def __init__(self, in_features: int, architecture: Architecture, feeds: bool = True):
+    def __init__(self, in_features: int, architecture: Architecture, dim: int, feeds: bool = True):
         super().__init__()
         self.architecture = architecture
         u, v = architecture.iterates, architecture.features
         width = (in_features + u) ** 0.5
         self.source = nn.Parameter(torch.randn(in_features, len(architecture.source) * u) / in_features**0.5)
-        self.cycle = Cycle(architecture)
+        self.C = nn.Parameter(torch.zeros(in_features, dim)) if architecture.convection else None
+        self.cycle = SplitCycle(architecture) if len(architecture.peclet) > 1 else Cycle(architecture)
         # The last layer's features are not asked for.
         self.L = nn.Parameter(torch.randn(in_features, v) / width) if feeds else None
         self.V = nn.Parameter(torch.randn(u, v) / width) if feeds else None
 
     def forward(self, v: Tensor, u: Tensor | None, known: Known, biases: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         inner, outer = biases
-        new = self.cycle(self.functional(v, inner, known), known.levels, known.coefficient, u, known.velocities)
+        operators = known.operators if isinstance(self.cycle, SplitCycle) else next(iter(known.operators), None)
+        new = self.cycle(self.functional(v, inner, known), known.levels, operators, u, known.velocities)
         if self.L is None or self.V is None:
             return v, new
         v = torch.addmm((v @ self.L).flatten(0, 1), new.flatten(0, 1), self.V).view(*v.shape[:2], -1)
@@ -74,9 +76,10 @@ class Layer(nn.Module):
         f, finest = None, known.levels[0]
         for name, g in zip(self.architecture.source, (v @ self.source).chunk(len(self.architecture.source), -1), strict=True):
             if name == "coefficient":
-                part = cast(list[SampleMatrices], known.coefficient)[0].on_nodes(g)
+                part = known.operators[0][0].on_nodes(g)
             elif name == "transport":
-                part = transported(finest.derivatives(), cast(list[Tensor], known.velocities)[0], g)
+                c = cast(list[Tensor], known.velocities)[0]
+                part = transported(finest.derivatives(), c if self.C is None else c + v @ self.C, g)
             else:
                 part = finest.stencil(name).on_nodes(g + inner if name in ("mass", "boundary") else g)
             f = part if f is None else f + part
@@ -92,12 +95,12 @@ class Network(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, architecture: Architecture, dim: int, periodic_axes: int = 0):
         super().__init__()
         widths = [in_channels] + [architecture.features] * (architecture.layers - 1)
-        self.layers = nn.ModuleList(Layer(c, architecture, feeds=i + 1 < len(widths)) for i, c in enumerate(widths))
+        self.layers = nn.ModuleList(Layer(c, architecture, dim, feeds=i + 1 < len(widths)) for i, c in enumerate(widths))
         self.sizes = [architecture.iterates, architecture.features] * len(widths)
         self.bias = Bias(sum(self.sizes[:-1]), architecture, dim, periodic_axes)
-        one = replace(architecture, iterates=1, mixing="diagonal")
+        one = replace(architecture, iterates=1, mixing="diagonal", peclet=architecture.peclet[:1])
         self.unit = Cycle(one) if architecture.in_units else None
-        self.normalized = architecture.normalized
+        self.normalized, self.peclet = architecture.normalized, architecture.peclet
         self.closure = Closure(in_channels, architecture.closure, dim) if architecture.closure else None
         # With these the phase errors of bilinear elements on a level and on the finest are equal, (kh)²/12.
         shares = torch.tensor([(1 - 4.0**-l) / 2 for l in range(architecture.levels)])
@@ -112,11 +115,12 @@ class Network(nn.Module):
         b: Tensor | None = None,
         x: Tensor | None = None,
         velocity: Tensor | None = None,
+        speed: Tensor | None = None,
     ) -> Tensor:
         """For architectures that have them, ``a`` and ``b`` are the coefficients of −∇·(a∇) + b, ``(nodes, batch)``, ``x`` the points
-        that the nodes are mapped to, and ``velocity`` is of their transport, ``(nodes, batch, dim)``."""
+        that the nodes are mapped to, and ``velocity`` is of their transport, ``(nodes, batch, dim)``, in units of ``speed``."""
         factors = None if self.closure is None else self.closure(v, levels.cell_features)
-        coefficient = size = growth = None
+        operators, size, growth = [], None, None
         if levels.jacobians is not None:
             factors, growth = pulled_back(levels.jacobians(x), factors)
         if levels.coefficient is not None:
@@ -124,11 +128,17 @@ class Network(nn.Module):
             if self.normalized:
                 size = a.log().mean(0).exp()
                 a, b = a / size, None if b is None else b / size
-            coefficient = levels.coefficient(a, factors, b, self._lumping(len(levels)), growth)
+            if self.peclet:
+                factors = levels.coefficient.identity(a) if factors is None else factors
+                c = cast(Tensor, velocity) * cast(Tensor, speed)
+                c = c if size is None else c / size[:, None]
+                operators = [levels.coefficient(a, factors, c=number * c) for number in self.peclet]
+            else:
+                operators = [levels.coefficient(a, factors, b, self._lumping(len(levels)), growth)]
         biases = [*self.bias(levels).split(self.sizes[:-1], dim=-1), v]
         velocities = None if velocity is None else levels.velocities(velocity)
-        unit = None if self.unit is None else self._unit(self.unit, levels, coefficient, velocities)
-        known = Known(levels, coefficient, velocities, unit)
+        unit = None if self.unit is None else self._unit(self.unit, levels, operators[0], velocities)
+        known = Known(levels, operators, velocities, unit)
         u = None
         for i, layer in enumerate(self.layers):
             v, u = layer(v, u, known, (biases[2 * i], biases[2 * i + 1]))
@@ -137,13 +147,11 @@ class Network(nn.Module):
             u = u / size[:, None]
         return u if unit is None else u * unit
 
-    def _unit(
-        self, cycle: Cycle, levels: Levels, coefficient: list[SampleMatrices] | None, velocities: list[Tensor] | None
-    ) -> Tensor:
+    def _unit(self, cycle: Cycle, levels: Levels, operators: list[SampleMatrices], velocities: list[Tensor] | None) -> Tensor:
         """The root mean square of a cycle's solution for a constant load, ``(batch, 1)``."""
-        batch = cast(list[SampleMatrices], coefficient)[0].inverse_diagonal.shape[1]
+        batch = operators[0].inverse_diagonal.shape[1]
         load = levels[0].stencil("mass").on_nodes(torch.ones_like(levels[0].free).expand(-1, batch, -1).contiguous())
-        return cycle(load, levels, coefficient, None, velocities).square().mean(0).sqrt()
+        return cycle(load, levels, operators, None, velocities).square().mean(0).sqrt()
 
     def _lumping(self, num_levels: int) -> Tensor | None:
         """The share of lumping for each level; levels beyond those of the weights are as the finest of them."""

@@ -1,14 +1,14 @@
-"""Symmetric matrices of one sparsity pattern, one for each sample, applied to features in one product."""
+"""Matrices of one symmetric sparsity pattern, one for each sample, applied to features in one product."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .symmetric_product import symmetric_product
+from .pattern_product import pattern_product
 
 
 class Pattern(nn.Module):
-    """Where the nonzeros of a symmetric matrix are, as CSR, and how values of many samples are laid out for one product.
+    """Where the nonzeros of a matrix are, symmetrically, as CSR, and how values of many samples are laid out for one product.
 
     Features are ``(nodes, batch, channels)``; for a product, nodes and batch are one axis, and the matrices of all samples one matrix.
     """
@@ -18,13 +18,17 @@ class Pattern(nn.Module):
     col: Tensor
     diagonal: Tensor
     diagonal_nodes: Tensor
+    transpose: Tensor
 
     def __init__(self, rows: np.ndarray, cols: np.ndarray, num_nodes: int):
         super().__init__()
         self.num_nodes = num_nodes
         crow = np.searchsorted(rows, np.arange(num_nodes + 1))
         on_diagonal = np.flatnonzero(rows == cols)
+        # Nonzeros are in the order of rows, then columns: the n-th of the transposed matrix is where columns, then rows, put it.
+        transpose = np.lexsort((rows, cols))
         arrays = {"crow": crow, "row": rows, "col": cols, "diagonal": on_diagonal, "diagonal_nodes": rows[on_diagonal]}
+        arrays["transpose"] = transpose
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)), persistent=False)
         self._batched: dict[tuple[int, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
@@ -51,12 +55,13 @@ class Pattern(nn.Module):
 
 
 class SampleMatrices:
-    """A symmetric matrix for each sample, applied to features ``(nodes, batch, channels)``.
+    """A matrix for each sample, applied to features ``(nodes, batch, channels)``.
 
     Args:
         pattern: of the nonzeros between free dofs.
         values: ``(nonzeros, batch)``.
         annihilates_constants: so that the matrices are singular unless a dof is fixed.
+        symmetric: whether they are.
 
     Attributes:
         inverse_diagonal: D⁻¹ ``(nodes, batch, 1)`` for smoothers, zero for dofs that are fixed, and where the diagonal is not positive.
@@ -65,13 +70,14 @@ class SampleMatrices:
             M-matrices that annihilate constants. With a reaction it is the diagonal.
     """
 
-    def __init__(self, pattern: Pattern, values: Tensor, annihilates_constants: bool = True):
+    def __init__(self, pattern: Pattern, values: Tensor, annihilates_constants: bool = True, symmetric: bool = True):
         self._pattern, self._values, self._singular = pattern, values, annihilates_constants
         # An exported program takes batches of any size, and has no operators of ours.
         self.exporting = torch.compiler.is_exporting()
         if not self.exporting:
             self.crow, self.col, source = pattern.batched(values.shape[1])
             self.val = values.flatten()[source]
+            self.val_t = self.val if symmetric else values[pattern.transpose].flatten()[source]
         self._inverse: Tensor | None = None
         D = values.new_zeros(pattern.num_nodes, values.shape[1]).index_copy(0, pattern.diagonal_nodes, values[pattern.diagonal])
         if annihilates_constants:
@@ -82,23 +88,27 @@ class SampleMatrices:
         if self.exporting:
             return torch.zeros_like(h).index_add(0, self._pattern.row, self._values[..., None] * h[self._pattern.col])
         # Features may come in bfloat16; products are in the precision of the matrices, as those of a SparseMatrix are.
-        return symmetric_product(self.crow, self.col, self.val, h.flatten(0, 1).to(self.val.dtype)).view_as(h).to(h.dtype)
+        x = h.flatten(0, 1).to(self.val.dtype)
+        return pattern_product(self.crow, self.col, self.val, self.val_t, x).view_as(h).to(h.dtype)
 
     def solve(self, f: Tensor) -> Tensor:
         """The solution for functionals ``(nodes, batch, channels)`` by dense inverses, made at the first call: for coarsest levels."""
+        free, n = self._pattern.diagonal_nodes, self._pattern.num_nodes
         if self._inverse is None:
-            n, row = self._pattern.num_nodes, self._pattern.row
-            entries = self._values.new_zeros(n * n, self._values.shape[1]).index_copy(
-                0, row * n + self._pattern.col, self._values
+            m, batch = len(free), self._values.shape[1]
+            number = torch.zeros(n, dtype=torch.int64, device=free.device).index_copy(
+                0, free, torch.arange(m, device=free.device)
             )
-            K = entries.view(n, n, -1).permute(2, 0, 1)
-            free = torch.zeros(n, dtype=torch.bool, device=K.device).index_fill(0, self._pattern.diagonal_nodes, True)
-            self._inverse = regularized_inverse(K, free.expand(K.shape[0], n), self._singular)
-        return (self._inverse @ f.transpose(0, 1)).transpose(0, 1)
+            places = number[self._pattern.row] * m + number[self._pattern.col]
+            K = self._values.new_zeros(batch, m * m).index_copy(1, places, self._values.T).view(batch, m, m)
+            every = torch.ones(batch, m, dtype=torch.bool, device=free.device)
+            self._inverse = regularized_inverse(K, every, self._singular and m == n)
+        u = (self._inverse @ f[free].transpose(0, 1)).transpose(0, 1)
+        return u.new_zeros(f.shape).index_copy(0, free, u)
 
 
 def regularized_inverse(K: Tensor, free: Tensor, annihilates_constants: bool = True) -> Tensor:
-    """Inverses ``(..., n, n)`` of symmetric matrices on free dofs ``(..., n)``, zero elsewhere.
+    """Inverses ``(..., n, n)`` of matrices on free dofs ``(..., n)``, zero elsewhere.
 
     Where no dof is fixed constants may be the kernel; a multiple of the projection to them is then added, so that mean-free functionals
     have their mean-free solution.
