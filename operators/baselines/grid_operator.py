@@ -15,7 +15,8 @@ class GridOperator(Operator):
     """A network ``(batch, channel, x[, y[, z]])`` on fields of a grid, each ``(batch, channel, x[, y[, z]])`` in physical units.
 
     Inputs are shifted and scaled to mean zero and deviation one in each channel, outputs back again. With ``increment`` the
-    network predicts the change of its outputs, which are inputs too: u ← u + network(u), for operators that step in time.
+    network predicts the change of its outputs, which are inputs too: u ← u + network(u), for operators that step in time. Of an input
+    with more channels, such as a history of frames, the oldest first, it is the last channels that change.
 
     Args:
         grid: the fields' grid.
@@ -43,7 +44,7 @@ class GridOperator(Operator):
             raise InputError(
                 f"The network maps {expected[0]} channels to {expected[1]}, but the inputs have {counts[0]} and the outputs {counts[1]}."
             )
-        if increment and (missing := [name for name, c in outputs.items() if inputs.get(name) != c]):
+        if increment and (missing := [name for name, c in outputs.items() if inputs.get(name, 0) < c]):
             raise InputError(f"The field {missing[0]!r} cannot be incremented: it is no input with as many channels.")
         self.grid, self.network, self.increment = grid, network, increment
         self.inputs, self.outputs = dict(inputs), dict(outputs)
@@ -58,14 +59,17 @@ class GridOperator(Operator):
         for kind, names in (("input", self.inputs), ("output", self.outputs)):
             differences = kind == "output" and self.increment
             moments = [_moments(self._field(fields, name), self.grid.dim, differences) for name in names]
-            self.get_buffer(f"{kind}_mean").copy_(torch.cat([mean for mean, _ in moments]))
-            self.get_buffer(f"{kind}_scale").copy_(torch.cat([scale for _, scale in moments]))
+            # A history of frames has the moments of a frame in each of them.
+            frames = [channels // len(mean) for channels, (mean, _) in zip(names.values(), moments, strict=True)]
+            for moment, which in (("mean", 0), ("scale", 1)):
+                repeated = [m[which].repeat(n, *[1] * self.grid.dim) for m, n in zip(moments, frames, strict=True)]
+                self.get_buffer(f"{kind}_{moment}").copy_(torch.cat(repeated))
 
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         inputs = torch.cat([self._checked(fields, name, count) for name, count in self.inputs.items()], dim=1)
         values = self.network((inputs - self.input_mean) / self.input_scale) * self.output_scale + self.output_mean
         parts = dict(zip(self.outputs, values.split(list(self.outputs.values()), dim=1), strict=True))
-        return {name: fields[name] + part for name, part in parts.items()} if self.increment else parts
+        return {name: fields[name][:, -part.shape[1] :] + part for name, part in parts.items()} if self.increment else parts
 
     def _field(self, fields: Fields, name: str) -> Tensor:
         if name not in fields:
