@@ -25,7 +25,7 @@ class NeuralStagger(Operator):
     scales: a rollout stays bounded whatever the networks do.
 
     What a sub-grid is too coarse to show, its networks cannot know. With ``exchange`` the sub-grids of a time sequence tell each other
-    before each step: all can still run in parallel, but none without the others.
+    before and after each step: all can still run in parallel, but none without the others.
 
     The first block is the reference solver's: ``equation.solve(w, dt, s_t - 1, dt=dt)`` for a :class:`VorticityEquation`.
 
