@@ -155,6 +155,8 @@ def test_unsmoothed_predictions_are_of_fourth_order(disc: Discretization, flow: 
         ends.append(u)
     first, second = (disc["V"].norm(u - v).item() for u, v in pairwise(ends))
     assert 12 < first / second < 20
+    at_once = operators.FlowPrediction(solver, disc.form("transport"), interval=4e-3, viscosity=1e-3, steps=4)
+    torch.testing.assert_close(at_once({"u": flow["u"][:, 4]})["u_predicted"], ends[-1])
 
 
 def test_smoothed_predictions_are_stable_where_others_are_not(disc: Discretization, flow: dict, solver: SaddleSolver):

@@ -54,13 +54,13 @@ def test_velocities_are_of_third_order_in_time_and_their_limit_is_that_of_the_se
     u, p = end_state(problem, start, 0.002)
     steps = [0.02, 0.01, 0.005]
     ends = [end_state(problem, start, dt) for dt in steps]
-    assert order(steps, [float(np.linalg.norm(v - u)) for v, _ in ends]) == pytest.approx(3, abs=0.25)
+    assert order(steps, [float(np.linalg.norm(v - u)) for v, _ in ends]) == pytest.approx(3, abs=0.2)
     assert order(steps, [float(np.linalg.norm(q - p)) for _, q in ends]) > 2
 
-    semi_implicit, steps = flow(0.04, BDF2), [1e-3, 5e-4, 2.5e-4]
+    semi_implicit, steps = flow(0.04, BDF2), [1e-3, 5e-4]
     errors = [float(np.linalg.norm(end_state(semi_implicit, start, dt)[0] - u)) for dt in steps]
     assert order(steps, errors) == pytest.approx(2, abs=0.1)
-    assert errors[-1] < 1e-5 * np.linalg.norm(u)
+    assert errors[-1] < 3e-5 * np.linalg.norm(u)
 
 
 def test_a_step_ends_in_the_weak_form_without_divergence_and_with_the_inflow(problem: CylinderFlow, start: dict):
@@ -78,7 +78,7 @@ def test_a_step_ends_in_the_weak_form_without_divergence_and_with_the_inflow(pro
 def test_a_guess_changes_the_iterations_and_not_the_solution(start: dict):
     problem = flow(0.04, RadauIIA)
     given, u0 = {"g": fd.Function(problem.spaces["V"])}, fd.Function(problem.spaces["V"])
-    given["g"].dat.data_wo[...], u0.dat.data_wo[...] = start["g"].dat.data_ro, start["u0"].dat.data_ro
+    given["g"].dat.data_wo[...], u0.dat.data_wo[...] = (2 * start[name].dat.data_ro for name in ("g", "u0"))
     state = problem.step_from(given, {"u": u0}, {"u": u0}, 0.0)
     exact, cold, _ = counted(problem, lambda: problem.step_from(given, state, {}, 0.0))
     guess = exact["u"].copy(deepcopy=True)
@@ -87,7 +87,7 @@ def test_a_guess_changes_the_iterations_and_not_the_solution(start: dict):
     for name, u in {"previous step": state["u"], "good": guess}.items():
         again, counts[name], _ = counted(problem, lambda u=u: problem.step_from(given, state, {"u": u}, 0.0))
         for field in ("u", "p"):
-            assert np.abs(again[field].dat.data_ro - exact[field].dat.data_ro).max() < 1e-6
+            assert np.abs(again[field].dat.data_ro - exact[field].dat.data_ro).max() < 3e-5
     assert counts["good"] < counts["previous step"] < cold
 
 

@@ -57,8 +57,6 @@ STEPS = [
     "data.split={train: 2, valid: 1, test: 1}",
 ]
 SMALL_STEPPER = [
-    "operator.prediction.steps=2",
-    "operator.prediction.solver.length=0.009",
     "operator.corrector.processor={hierarchy: {_hierarchy_: [S, Q]}, channels: 4, blocks: 1}",
     "training.loop.epochs=1",
     "device=cpu",
