@@ -14,8 +14,8 @@ class VorticityDecoder(CurlDecoder):
     """The velocity of a learned vorticity in a domain of the plane: w = curl ψ with −Δψ = ω and ψ = 0 on the boundary.
 
     It has no divergence, and nothing flows through the boundary. All fields that a :class:`CurlDecoder` makes of such stream functions are
-    reached, with other unknowns: an energy of second derivatives of ψ is one of values of ω, so that its gradient does not grow with the
-    fineness of the mesh, and what is rough in ω is smoothed.
+    reached, with other unknowns: an energy of second derivatives of ψ is one of values of ω, whose condition grows with the inverse of the
+    cells' size, by the walls, and not with its fourth power; and what is rough in ω is smoothed.
 
     Args:
         potential: space of the vorticity and of the stream function, scalar Lagrange elements, which is the processor's.
