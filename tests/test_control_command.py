@@ -163,5 +163,5 @@ def test_what_a_folder_holds_is_not_overwritten_or_mixed(tmp_path: Path):
     with pytest.raises(InputError, match="started with another case"):
         command.run(configured("darcy_permeability", tmp_path, *sizes, "case.noise=0.1", "resume=true"))
     assert command.run(configured("darcy_permeability", tmp_path, *sizes, "overwrite=true"))["iterations"] == 1
-    with pytest.raises(FileError, match="holds no run"):
+    with pytest.raises(FileError, match="does not exist"):
         command.run(configured("cylinder_jets", tmp_path / "new", "model=operator", f"run={tmp_path / 'none'}"))
