@@ -329,6 +329,16 @@ def test_the_scales_of_a_stepping_operator_are_those_of_its_changes():
     assert operator.input_mean.item() == pytest.approx(steps.mean().item(), abs=1e-6)
 
 
+def test_the_last_frame_of_a_history_is_what_changes():
+    operator = GridOperator(GRID, FNO(6, 2, (2, 2), 4, 1), {"u": 6}, {"u": 2}, increment=True)
+    u = torch.randn(4, 5, 2, *GRID.shape) * torch.tensor([1.0, 10.0]).view(2, 1, 1)
+    operator.set_scales({"u": u})
+    torch.testing.assert_close(operator.input_scale.flatten(), operator.input_scale.flatten()[:2].repeat(3))
+    operator.output_scale.zero_()
+    history = u[:, :3].flatten(1, 2)
+    assert torch.equal(operator({"u": history})["u"], u[:, 2])
+
+
 SPACE = {"_space_": "V"}
 FNO_CONFIG = {"_target_": "thalweg.operators.FNO", "in_channels": 2, "out_channels": 1, "modes": [3, 3], "width": 8}
 ON_MESH = {
