@@ -145,7 +145,7 @@ class MultigridProcessor(nn.Module):
         start_at_zero: whether it gives zero until it is trained, for corrections of a prediction.
 
     Raises:
-        InputError: there is no hierarchy, or no such tag.
+        InputError: there is no hierarchy, or no such tag; no channels or blocks.
     """
 
     def __init__(
@@ -166,6 +166,10 @@ class MultigridProcessor(nn.Module):
         if not isinstance(hierarchy, Hierarchy):
             raise InputError(
                 f'A multigrid cycle needs a hierarchy of spaces, as disc.hierarchy("V", "V1") gives, not a {type(hierarchy).__name__}.'
+            )
+        if min(channels, blocks) < 1:
+            raise InputError(
+                f"A multigrid processor has one channel and one block or more, not channels={channels} and blocks={blocks}."
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         levels = len(hierarchy)

@@ -303,6 +303,7 @@ def test_arguments_of_a_wrong_kind_are_named(dataset: Path, tmp_path: Path):
         "without a slash": lambda: FieldArrays(disc, {"f/g": values}, "V"),
         "'f' holds complex128": lambda: FieldArrays(disc, {"f": values + 1j}, "V").store(tmp_path / "complex"),
         "a hierarchy of spaces": lambda: MultigridProcessor(V, in_channels=1),
+        "not channels=0": lambda: MultigridProcessor(disc.hierarchy("V"), in_channels=1, channels=0),
         "Spaces are exported by name": lambda: export({}),
         "'V' is a MeshGeometry; expected a Firedrake function space": lambda: export({"V": mesh}),
         "one sample or more, not num_samples=0": lambda: data.generate(Poisson("plate_with_hole.msh", ["hole"]), tmp_path, 0),
