@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...fem import SparseMatrix
-from .elements import AXES, Elements
+from .elements import Elements
 
 #: Bound of |log t_i|, so that large inputs make no entry overflow; no unresolved coefficient of moderate contrast comes near it.
 MAX_LOGARITHM = 3.0
@@ -22,10 +22,8 @@ class CellFeatures(nn.Module):
         super().__init__()
         cells, k = elements.cell_nodes.shape
         dim = elements.points.shape[1]
-        volume = elements.matrices["mass"].sum((1, 2))
-        # Basis functions add up to one, so that Σ_i ∫ φ_i ∂φ_j is the integral of the derivative.
-        slopes = [elements.matrices[f"d{axis}"].sum(1) * (volume ** (1 / dim - 1))[:, None] for axis in AXES[:dim]]
-        weights = np.stack([np.full((cells, k), 1 / k), *slopes])
+        slopes = elements.slopes() * elements.volumes[:, None] ** (1 / dim)
+        weights = np.concatenate([np.full((1, cells, k), 1 / k), slopes])
         where = np.arange((1 + dim) * cells).repeat(k), np.tile(elements.cell_nodes.ravel(), 1 + dim)
         matrix = scipy.sparse.csr_matrix((weights.ravel(), where), shape=((1 + dim) * cells, elements.num_nodes))
         self.parts, self.matrix = 1 + dim, SparseMatrix(matrix, dtype)

@@ -88,13 +88,15 @@ class CoefficientStencils(nn.Module):
 
         Args:
             a: ``(nodes, batch)``.
-            factors: ``(cells, batch, entries)`` of a tensor by which a is multiplied.
+            factors: ``(cells, batch, entries)`` of a tensor by which a is multiplied; the identity by default.
             b: of the reaction, ``(nodes, batch)``.
             lumping: for each level, the share q of the lumped mass matrix in the reaction's, (1 − q) M + q L.
             growth: ``(cells, batch)``, by which b is multiplied in cells: how volumes grow where the grid is mapped.
             c: the velocity of the transport, ``(nodes, batch or 1, dim)``.
         """
         cells = 1 / self.to_cells.on_nodes(1 / a) if self.harmonic else self.to_cells.on_nodes(a)
+        if factors is None and self.transport:
+            factors = a.new_tensor([i == j for i, j in entries(self.extents.shape[-1])]).expand(len(cells), 1, -1)
         if factors is not None:
             cells = cells[..., None] * factors
             if c is not None:
@@ -105,11 +107,6 @@ class CoefficientStencils(nn.Module):
             reaction = self.to_cells.on_nodes(b) if growth is None else self.to_cells.on_nodes(b) * growth
             cells = torch.cat([cells, reaction.repeat(2, 1)])
         return self.of_cells(cells, lumping)
-
-    def identity(self, a: Tensor) -> Tensor:
-        """The entries of the identity in the cells, ``(cells, 1, entries)``, for coefficients of a's kind."""
-        diagonal = [i == j for i, j in entries(self.extents.shape[-1])]
-        return a.new_tensor(diagonal).expand(len(self.extents), 1, -1)
 
     def of_cells(self, cells: Tensor, lumping: Tensor | None = None) -> list[SampleMatrices]:
         """The same for coefficients that are given in the cells, ``(cells, batch)``; of tensors, one entry after the other; b twice."""

@@ -37,6 +37,17 @@ class Elements:
     def num_nodes(self) -> int:
         return len(self.points)
 
+    @property
+    def volumes(self) -> np.ndarray:
+        """Of the cells, ``(cells,)``."""
+        return self.matrices["mass"].sum((1, 2))
+
+    def slopes(self) -> np.ndarray:
+        """The mean over each cell of the derivatives of its basis functions along each axis, ``(dim, cells, k)``."""
+        # Basis functions add up to one, so that Σ_i ∫ φ_i ∂φ_j is the integral of the derivative.
+        integrals = np.stack([self.matrices[f"d{axis}"].sum(1) for axis in AXES[: self.points.shape[1]]])
+        return integrals / self.volumes[:, None]
+
     def assemble(self, name: str) -> scipy.sparse.csr_matrix:
         """The matrix ``(nodes, nodes)`` of a stencil."""
         k = self.cell_nodes.shape[1]

@@ -205,7 +205,7 @@ def _averages(P: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
 
 def _cell_means(fine: Elements, coarse: Elements, parents: np.ndarray) -> scipy.sparse.csr_matrix:
     """From values of fine cells to their means over each coarse cell, weighted by volume."""
-    volume = fine.matrices["mass"].sum((1, 2))
+    volume = fine.volumes
     shape = (len(coarse.cell_nodes), len(fine.cell_nodes))
     sums = scipy.sparse.csr_matrix((volume, (parents, np.arange(len(volume)))), shape=shape)
     return scipy.sparse.csr_matrix(scipy.sparse.diags(1 / np.asarray(sums.sum(1)).ravel()) @ sums)

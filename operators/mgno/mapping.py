@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...fem import SparseMatrix
-from .elements import AXES, Elements
+from .elements import Elements
 
 
 class CellJacobians(nn.Module):
@@ -22,12 +22,9 @@ class CellJacobians(nn.Module):
         super().__init__()
         cells, k = elements.cell_nodes.shape
         self.dim = elements.points.shape[1]
-        volume = elements.matrices["mass"].sum((1, 2))
-        # Basis functions add up to one, so that Σ_i ∫ φ_i ∂φ_j is the integral of the derivative.
-        slopes = np.stack([elements.matrices[f"d{axis}"].sum(1) / volume[:, None] for axis in AXES[: self.dim]])
         where = np.arange(self.dim * cells).repeat(k), np.tile(elements.cell_nodes.ravel(), self.dim)
         self.slopes = SparseMatrix(
-            scipy.sparse.csr_matrix((slopes.ravel(), where), (self.dim * cells, elements.num_nodes)), dtype
+            scipy.sparse.csr_matrix((elements.slopes().ravel(), where), (self.dim * cells, elements.num_nodes)), dtype
         )
 
     def forward(self, x: Tensor) -> Tensor:

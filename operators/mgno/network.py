@@ -33,8 +33,8 @@ class Bias(nn.Module):
 
 @dataclass(frozen=True)
 class Known:
-    """What all layers are told of a batch: the levels, on each of them the samples' own operators and velocities, if there are any, and the
-    unit of every sample's iterates, ``(batch, 1)``."""
+    """What all layers are told of a batch: the levels; the matrices of each of the samples' own operators on all levels, if there are any;
+    velocities on all levels; and the unit of every sample's iterates, ``(batch, 1)``."""
 
     levels: Levels
     operators: list[list[SampleMatrices]]
@@ -129,7 +129,6 @@ class Network(nn.Module):
                 size = a.log().mean(0).exp()
                 a, b = a / size, None if b is None else b / size
             if self.peclet:
-                factors = levels.coefficient.identity(a) if factors is None else factors
                 c = cast(Tensor, velocity) * cast(Tensor, speed)
                 c = c if size is None else c / size[:, None]
                 operators = [levels.coefficient(a, factors, c=number * c) for number in self.peclet]
