@@ -8,6 +8,7 @@ import logging
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import DivergedError, InputError
 from ..progress_bar import progress
 from ..storage import atomic
 from ..training.objectives import Objective, Rollout
@@ -34,7 +35,6 @@ log = logging.getLogger("thalweg")
 PREDICTION = "prediction"
 #: ... uⁿ + Δt (3 u̇ⁿ − u̇ⁿ⁻¹)/2, 2uⁿ − uⁿ⁻¹, uⁿ, and the boundary values with zero inside.
 OTHERS = ADAMS_BASHFORTH, EXTRAPOLATION, PREVIOUS_STEP, REST = "Adams-Bashforth", "extrapolation", "previous step", "rest"
-
 
 #: Firedrake functions by name.
 Fields = Mapping[str, Any]
@@ -106,11 +106,11 @@ def solve_steps(
         batch: of one, ``(1, time, dofs)`` for the states, of which the first frame is read, and for inputs that vary in time.
         states: the fields that the operator takes at one frame and returns at the next.
         times: of the first frame and of those that are solved.
-        starts: of :data:`OTHERS`, as soon as the steps they need have been made.
+        starts: of :data:`OTHERS`, as soon as the steps they need have been made; those that Newton's method diverges from are left out.
 
     Raises:
         InputError: the problem makes no implicit steps, or lacks an input.
-        DivergedError: Newton's method does not converge from a prediction or from the other starts.
+        DivergedError: Newton's method does not converge from a prediction.
     """
     given, driven = frame(batch, 0, states), in_time(batch, states) - {*states}
     inputs = {name: function(problem, name, given[name]) for name in problem.inputs if name in given}
@@ -122,8 +122,7 @@ def solve_steps(
             return counted(problem, lambda: problem.step_from(inputs, state, guess, now))
 
         if number == 0:
-            solved({})  # what is compiled and analysed once is not counted
-            operator(given)
+            solved(_prediction(problem, operator, given, states))  # what is compiled and analysed once is not counted
         began = time.perf_counter()
         guess = _prediction(problem, operator, given, states)
         predicted = time.perf_counter() - began
@@ -131,8 +130,9 @@ def solve_steps(
         solves = {PREDICTION: Solve(iterations, predicted + seconds, 0.0)}
         for start in starts:
             if (guess := _guess(start, state, older, then - now)) is not None:
-                again, iterations, seconds = solved(guess)
-                solves[start] = Solve(iterations, seconds, _difference(again, found, problem.outputs))
+                with suppress(DivergedError):
+                    again, iterations, seconds = solved(guess)
+                    solves[start] = Solve(iterations, seconds, _difference(again, found, problem.outputs))
         outputs = {name: dofs(found[name]) for name in problem.outputs}
         yield SolvedStep(then, outputs, solves)
         state, older = found, state
@@ -178,7 +178,7 @@ def _difference(found: Fields, wanted: Fields, outputs: Sequence[str]) -> float:
 
 def summary(steps: Sequence[SolvedStep]) -> dict[str, dict[str, float]]:
     """Mean iterations and seconds of a step, and the largest difference, of each start, over the steps that all were tried at."""
-    starts = steps[-1].solves.keys()
+    starts = max(steps, key=lambda step: len(step.solves)).solves.keys()
     compared = [step for step in steps if step.solves.keys() == starts]
     found = {start: [step.solves[start] for step in compared] for start in starts}
     return {
