@@ -16,13 +16,22 @@ class ModalProcessor(nn.Module):
         space: whose nodes the channels live on.
         modes: their number.
         width: of the network's two hidden layers.
+        homogeneous: coefficients c(z̄) − c(0), so that zero gives zero, as a departure from what is without control should.
     """
 
     weights: Tensor
 
-    def __init__(self, space: Space, in_channels: int, out_channels: int = 1, modes: int = 8, width: int = 32):
+    def __init__(
+        self,
+        space: Space,
+        in_channels: int,
+        out_channels: int = 1,
+        modes: int = 8,
+        width: int = 32,
+        homogeneous: bool = False,
+    ):
         super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
+        self.in_channels, self.out_channels, self.homogeneous = in_channels, out_channels, homogeneous
         mass = space.mass.diagonal()[:: space.element.block_size]
         self.register_buffer("weights", (mass / mass.sum()).to(space.mass.val), persistent=False)
         self.network = nn.Sequential(
@@ -31,4 +40,8 @@ class ModalProcessor(nn.Module):
         self.modes = nn.Parameter(0.1 * torch.randn(modes, out_channels, space.num_nodes))
 
     def forward(self, channels: Tensor) -> Tensor:
-        return torch.einsum("bk,kcn->bcn", self.network(channels @ self.weights), self.modes)
+        means = channels @ self.weights
+        coefficients = self.network(means)
+        if self.homogeneous:
+            coefficients = coefficients - self.network(torch.zeros_like(means[:1]))
+        return torch.einsum("bk,kcn->bcn", coefficients, self.modes)

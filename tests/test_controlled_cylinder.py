@@ -141,3 +141,12 @@ def test_modes_are_combined_by_the_means_of_the_channels(flow: ControlledCylinde
     assert torch.linalg.matrix_rank(out.flatten(1), rtol=1e-5) == 2
     coefficients = processor.network(numbers)
     assert torch.allclose(out, torch.einsum("bk,kcn->bcn", coefficients, processor.modes), atol=1e-5)
+
+
+def test_modes_of_a_departure_vanish_without_control(flow: ControlledCylinderFlow):
+    space = flow.export()["S"]
+    torch.manual_seed(0)
+    processor = ModalProcessor(space, in_channels=2, modes=3, homogeneous=True).double()
+    out = processor(torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1).expand(-1, 2, space.num_nodes))
+    assert out[0].abs().max() == 0
+    assert out[1].abs().max() > 0.01
