@@ -22,13 +22,7 @@ class ModalProcessor(nn.Module):
     weights: Tensor
 
     def __init__(
-        self,
-        space: Space,
-        in_channels: int,
-        out_channels: int = 1,
-        modes: int = 8,
-        width: int = 32,
-        homogeneous: bool = False,
+        self, space: Space, in_channels: int, out_channels: int = 1, modes: int = 8, width: int = 32, homogeneous: bool = False
     ):
         super().__init__()
         self.in_channels, self.out_channels, self.homogeneous = in_channels, out_channels, homogeneous
