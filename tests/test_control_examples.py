@@ -26,7 +26,7 @@ def test_the_posterior_maximum_beats_the_prior_and_the_network(tmp_path: Path):
 def test_a_force_steers_smoke_to_its_target(tmp_path: Path):
     """On a coarse grid, by an operator of few samples."""
     sizes = "problem.cells=16", "problem.modes=3", "problem.dt=0.015", "data.split={train: 48, valid: 8, test: 8}"
-    overrides = (*sizes, "training.loop.epochs=6")
+    overrides = (*sizes, "training.loop.epochs=6", "training.loop.batch_size=8")
     result = example("smoke_to_target")["main"](str(tmp_path), overrides, iterations=15)
     assert result["torch"]["surrogate"] == result["torch"]["solver"] < 0.3 < 1.3 < result["uncontrolled"]
     assert result["operator"]["solver"] < 0.4
