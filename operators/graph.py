@@ -86,4 +86,4 @@ def _shifts(nodes: np.ndarray, mesh: Mesh) -> np.ndarray:
     periods = seen[np.unique(np.round(seen / size, 6), axis=0, return_index=True)[1]]
     periods = periods[np.linalg.norm(periods, axis=1) > 1e-6 * size]
     possible = np.concatenate([np.zeros((1, mesh.dim)), periods, -periods])
-    return possible[scipy.spatial.cKDTree(possible).query(shift)[1]]
+    return possible[scipy.spatial.KDTree(possible).query(shift)[1]]
