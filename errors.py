@@ -1,5 +1,15 @@
 """The errors a user can cause. Each message says what came, what was expected, and what to do."""
 
+__all__ = [
+    "DivergedError",
+    "FileError",
+    "FingerprintError",
+    "InputError",
+    "LostProcessError",
+    "MissingPackageError",
+    "ThalwegError",
+]
+
 
 class ThalwegError(Exception):
     """Base of every error that the command line reports as one paragraph instead of a traceback."""

@@ -76,13 +76,15 @@ def _solved(
     states = _states(objective)
     if not states or times is None:
         return refine(trained, batch, prediction)
+    if config.inputs is not None:
+        batch = _started(batch, states)
     table = (Path(config.output) if config.output else trained.folder / "prediction").with_suffix(".steps.csv")
-    return refine_steps(trained, objective, _started(batch, states), list(map(float, times)), table, config.savings)
+    return refine_steps(trained, objective, batch, list(map(float, times)), table, config.savings)
 
 
 def _started(batch: dict[str, Tensor], states: tuple[str, ...]) -> dict[str, Tensor]:
-    """Trajectories of which the states have a first frame at least."""
-    return {name: values[:, None] if name in states and values.ndim == 2 else values for name, values in batch.items()}
+    """Trajectories whose first frame is the states of a batch."""
+    return {name: values[:, None] if name in states else values for name, values in batch.items()}
 
 
 def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Tensor], steps: int | None) -> dict[str, Tensor]:

@@ -44,8 +44,8 @@ def main(folder: str = "outputs/smoke_to_target", overrides: tuple[str, ...] = (
     best = {}
     for model in ("operator", "torch"):
         functional = case.functional(model, case.controls(settings))
-        # Small steps, for the limiter has kinks.
-        rates = control.taylor_test(functional, {"m": start}, {"m": np.eye(problem.modes)}, steps=(1e-4, 5e-5, 2.5e-5))
+        # Small steps, for the limiter has kinks, and most of them where the smoke is symmetric.
+        rates = control.taylor_test(functional, {"m": start + 0.1}, {"m": np.eye(problem.modes)}, steps=(6e-6, 3e-6, 1.5e-6))
         found = control.minimize(functional, iterations, tolerance=1e-4)
         best[model] = found.controls
         surrogate, solver = (case.quantities(found.controls, judge)["mismatch"] for judge in (model, "torch"))

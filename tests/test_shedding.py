@@ -135,7 +135,6 @@ TINY = [
     "experiment=neuralstagger_channel",
     "problem={cells: [32, 16], disc: [0.5, 0.5, 0.16], viscosity: 2.0e-3, start: 5.0, interval: 0.04, dt: 0.02, frames: 60}",
     "operator.network={points: 8, network: {width: 16}}",
-    "operator.derived.spacings=[0.0625, 0.0625]",
     "data.split={train: 8, valid: 1, test: 1}",
 ]
 
