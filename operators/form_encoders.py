@@ -12,6 +12,12 @@ from ..fem.smoothing import smoothing_matrix
 from .encoders import Encoder, Fields
 
 
+def require_test_function(form: Residual, space: Space) -> None:
+    """Refuse a form whose test function is no function of a space."""
+    if form.test is None or form.test.shape != (space.num_dofs,):
+        raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
+
+
 class FormEncoder(Encoder):
     """The function that represents a weak form in L2: a with ∫ a·v = F(u; v) for all v that vanish on tagged parts of the boundary.
 
@@ -32,8 +38,7 @@ class FormEncoder(Encoder):
 
     def __init__(self, space: Space, form: Residual, arguments: Sources | None = None, tags: Iterable[str] = ()):
         super().__init__()
-        if form.test is None or form.test.shape != (space.num_dofs,):
-            raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
+        require_test_function(form, space)
         self.space, self.form = space, form
         self.num_channels = self.components = space.element.block_size
         self.sources = form_sources(form, arguments)

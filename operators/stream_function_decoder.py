@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from ..errors import InputError
 from ..fem import MassSolver, Residual, Space, StreamFunctionSolver
 from ..fem.averages import root_mean_square
 from ..fem.forms.sources import Sources, form_values, shared_sources
 from .decoders import BOUNDARY_VALUES, Decoder
 from .encoders import Fields
+from .form_encoders import require_test_function
 
 
 class StreamFunctionDecoder(Decoder):
@@ -40,8 +40,7 @@ class StreamFunctionDecoder(Decoder):
     ):
         super().__init__(space, field)
         for form in (circulation, wall_velocity):
-            if form.test is None or form.test.shape != (space.num_dofs,):
-                raise InputError(f"The form's test function is no function of {space.name!r}: {form.extra_repr()}.")
+            require_test_function(form, space)
         self.solver, self.circulation, self.wall_velocity = solver, circulation, wall_velocity
         self.project = MassSolver(space.mass)
         self.sources = shared_sources([circulation, wall_velocity], arguments)
