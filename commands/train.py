@@ -67,10 +67,10 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     if device.type == "cpu":
         keep_freed_memory()
     torch.manual_seed(config.seed)
-    disc = read_discretization(config)
-    train, valid = open_split(config, "train", disc), open_split(config, "valid", disc)
     nodes = OmegaConf.to_container(config, resolve=True)
     assert isinstance(nodes, dict)
+    disc = read_discretization(config)
+    train, valid = open_split(config, "train", disc), open_split(config, "valid", disc)
 
     operator = build_operator(nodes["operator"], disc)
     resume = together.first(lambda: _resumes(folder, config))
