@@ -320,7 +320,7 @@ def test_reference_and_prediction_share_their_colours(meshes, tmp_path):
     fields = {"source f": u, "boundary data g": u, "reference u": u, "prediction": 3 * u, "error": 0.1 * (u - u.mean())}
     viz.plot_comparison(space, fields, tmp_path / "comparison.png", title="one sample")
     image = picture(tmp_path / "comparison.png")
-    assert image.shape[1] == 2000
+    assert image.shape[1] == 1700
     assert image[..., :3].std() > 0.1
 
 
@@ -331,6 +331,33 @@ def test_each_quantity_has_its_own_scale():
     assert [_symbol(name, names) for name in names] == ["f", "input g (boundary)", "u", "u", "error of u", "p", "p"]
     assert _symbol("prediction", ["reference u", "prediction"]) == "u"
     assert _symbol("prediction", ["prediction", "error"]) == "value"
+
+
+def test_errors_of_several_predictions_of_one_field_share_a_scale():
+    from thalweg.visualization.comparison import _symbol, compared
+
+    names = ["reference u", "prediction u by one", "error by one", "prediction u by all", "error by all"]
+    assert {_symbol(name, names) for name in names[::2] + names[1:2]} == {"u", "error by one", "error by all"}
+    assert compared("error by one", names) == ["error by one", "error by all"]
+    assert compared("error of u", ["reference u", "error of u", "reference p", "error of p"]) == ["error of u"]
+
+
+def test_neighbours_whose_colours_mean_the_same_have_one_bar(meshes):
+    from thalweg.visualization.colour_bars import draw_bars
+
+    space, u, _ = scalar(meshes["plate"], "CG", 1)
+
+    def bars(tops: list[float], columns: int) -> int:
+        figure = Figure(layout="constrained")
+        axes = dict(enumerate(figure.subplots(-(-len(tops) // columns), columns, squeeze=False).flat))
+        drawn = {i: viz.plot_field(axes[i], space, u, limits=(0, top)) for i, top in enumerate(tops)}
+        draw_bars(figure, axes, drawn, dict.fromkeys(axes, "u"))
+        figure.draw_without_rendering()
+        return len(figure.axes) - len(axes)
+
+    assert bars([1, 1, 2, 1], columns=4) == 3
+    assert bars([1, 1, 1, 2], columns=2) == 3
+    assert bars([1, 1, 1, 1], columns=2) == 1
 
 
 def test_constant_fields_and_vectors_can_be_drawn(meshes, tmp_path):

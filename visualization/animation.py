@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ..errors import InputError, MissingPackageError
 from ..storage import atomic
-from .comparison import Panel, arrange, bar_label, common_scale, draw_bar
+from .colour_bars import draw_bars
+from .comparison import Panel, Scale, arrange, bar_label, common_scale
 from .panel import Values, Where, draw
 
 _DOTS_PER_INCH = 100
@@ -56,15 +57,14 @@ def animate(
     with atomic(path) as partial, writer.saving(figure, str(partial), _DOTS_PER_INCH):
         for number, time in enumerate(times):
             panels = _frame(trajectories, number)
-            for ax, (name, (where, u)) in zip(axes, panels.items(), strict=True):
+            drawn = {}
+            for name, ax in axes.items():
                 for artist in (*ax.images, *ax.collections):
                     artist.remove()
-                limits, colours = scales[name]
-                drawn = draw(ax, where, u, limits, colours)
-                if first:
-                    draw_bar(figure, ax, drawn, bar_label(name, panels))
+                drawn[name] = draw(ax, *panels[name], *scales[name])
             title.set_text(f"t = {time:.4g}")
             if first:
+                draw_bars(figure, axes, drawn, {name: bar_label(name, panels) for name in panels})
                 figure.draw_without_rendering()
                 figure.set_layout_engine("none")  # or panels would move from frame to frame
                 first = False
@@ -75,7 +75,7 @@ def _frame(trajectories: Mapping[str, tuple[Where, Values]], number: int) -> dic
     return {name: (where, values[number]) for name, (where, values) in trajectories.items()}
 
 
-def _scales(trajectories: Mapping[str, tuple[Where, Values]]) -> dict[str, tuple[tuple[float, float], str]]:
+def _scales(trajectories: Mapping[str, tuple[Where, Values]]) -> dict[str, Scale]:
     """Of each panel, limits that hold for all frames."""
     frames = [_frame(trajectories, number) for number in range(len(next(iter(trajectories.values()))[1]))]
     scales = {}

@@ -1,22 +1,24 @@
 """Inputs, reference, prediction and error of one sample, side by side."""
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from ..errors import InputError
+from .colour_bars import draw_bars
 from .figure import save
 from .panel import Values, Where, draw, drawn_range, extent, is_vector
 
 Panel = tuple[Where, Values]
 
+#: Limits and the name of a colour map.
+Scale = tuple[tuple[float, float], str]
+
 _COMPARED = ("reference", "prediction", "uncontrolled", "controlled", "wanted")
-_WIDTH, _WIDEST = 10.0, 4.0  # inches: of the picture, and of a panel
+_WIDTH, _HIGHEST = 8.5, 4.0  # inches: of the picture, whose letters are read at a page's width, and of a panel
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
 _FIELD, _ERROR, _SIGNED_ERROR = "viridis", "magma_r", "RdBu_r"
@@ -34,8 +36,9 @@ def plot_comparison(
     """Draw fields side by side to a PNG file, one panel each, entitled with its name.
 
     Names carry meaning. "reference u" and "prediction u" share a colour scale, "uncontrolled u", "controlled u" and "wanted u" do, and a
-    bare "prediction" does with the first reference. A name with "error" in it has a scale symmetric about zero if the error has both
-    signs, from zero otherwise. A name with "boundary" in it is drawn along the boundary only.
+    bare "prediction" does with the first reference; what follows "by", as in "prediction u by MgNO", tells whose it is. A name with
+    "error" in it has a scale symmetric about zero if the error has both signs, from zero otherwise; errors share it where one field is
+    compared. A name with "boundary" in it is drawn along the boundary only. Neighbours with one scale have one colour bar.
 
     Args:
         space: a finite-element space or a grid.
@@ -57,14 +60,18 @@ def plot_comparison(
     if not fields:
         raise InputError("There are no fields to compare; pass at least one.")
     panels = {name: field if isinstance(field, tuple) else (space, field) for name, field in fields.items()}
-    figure, axes = arrange(panels, columns, title)
     everything = [drawn_range(*panel) for panel in panels.values()] if one_scale else []
     scales = {name: scale(name, everything) if one_scale else common_scale(name, panels) for name in panels}
-    for ax, (name, (where, u)) in zip(axes, panels.items(), strict=True):
+    figure, axes = arrange(panels, columns, title)
+    drawn = {}
+    for name, ax in axes.items():
         limits, colours = scales[name]
-        drawn = draw(ax, where, u, None if "boundary" in name else limits, colours, boundary="boundary" in name)
-        draw_bar(figure, ax, drawn, bar_label(name, panels))
-    _show_same_section(axes)
+        drawn[name] = draw(ax, *panels[name], None if "boundary" in name else limits, colours, boundary="boundary" in name)
+    labels = {name: bar_label(name, panels) for name in panels}
+    if one_scale and len(set(labels.values())) > 1:
+        labels = dict.fromkeys(labels, "")  # the titles tell
+    draw_bars(figure, axes, drawn, labels)
+    _show_same_section(list(axes.values()))
     save(figure, path)
 
 
@@ -77,15 +84,14 @@ def _show_same_section(axes: Sequence[Axes]) -> None:
             ax.set(xlim=(low[:, 0].min(), high[:, 0].max()), ylim=(low[:, 1].min(), high[:, 1].max()))
 
 
-def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple[Figure, list[Axes]]:
+def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple[Figure, dict[str, Axes]]:
     """A figure with axes for each panel in rows, entitled, only the first of a row with numbers on the left."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     columns = -(-len(panels) // rows)  # rows of one length, as far as they can be
-    width = min(_WIDTH / columns, _WIDEST)
-    height = (
-        (width - 0.35) * max(size[1] / size[0] for size in (extent(where) for where, _ in panels.values())) + 1.15 + 0.07 * width
-    )
+    aspect = max(size[1] / size[0] for size in (extent(where) for where, _ in panels.values()))
+    width = min(_WIDTH / columns, _HIGHEST / min(aspect, 1))
+    height = (width - 0.35) * aspect + 1.15 + 0.07 * width
     figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for i, (ax, name) in enumerate(zip(axes, panels, strict=False)):
@@ -98,10 +104,10 @@ def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple
         ax.set_axis_off()
     if title:
         figure.suptitle(title, fontsize=11)
-    return figure, axes[: len(panels)]
+    return figure, dict(zip(panels, axes, strict=False))
 
 
-def common_scale(name: str, panels: Mapping[str, Panel]) -> tuple[tuple[float, float], str]:
+def common_scale(name: str, panels: Mapping[str, Panel]) -> Scale:
     """Limits and colours of a panel, shared by those that are compared of one field."""
     return scale(name, [drawn_range(*panels[other]) for other in compared(name, panels)])
 
@@ -109,29 +115,18 @@ def common_scale(name: str, panels: Mapping[str, Panel]) -> tuple[tuple[float, f
 def compared(name: str, panels: Iterable[str]) -> list[str]:
     """The panels that share a scale with this one, itself among them."""
     names = list(panels)
+    if "error" in name and len({_symbol(other, names) for other in names if _is_compared(other)}) == 1:
+        return [other for other in names if "error" in other]
     alike = [other for other in names if _is_compared(name) and _symbol(other, names) == _symbol(name, names)]
     return alike or [name]
 
 
 def bar_label(name: str, panels: Mapping[str, Panel]) -> str:
     """What the colours of a panel mean."""
-    symbol = _symbol(name, panels)
+    symbol = "error" if "error" in name and len(compared(name, panels)) > 1 else _symbol(name, panels)
     if not is_vector(*panels[name]):
         return symbol
-    return f"|{symbol}|" if symbol != name else "magnitude"
-
-
-def draw_bar(figure: Figure, ax: Axes, drawn: ScalarMappable, label: str) -> None:
-    """A colour bar below, with three numbers."""
-    bar = figure.colorbar(drawn, ax=ax, location="bottom", aspect=18, pad=0.02)
-    ticks = np.linspace(*drawn.get_clim(), 3)
-    # To a hundredth of their range, so that a nearly vanishing one reads 0.
-    decimals = 2 - math.floor(math.log10(np.ptp(ticks)))
-    numbers = [f"{round(x, decimals) + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks]
-    bar.set_ticks(list(ticks), labels=numbers)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.outline.set_visible(False)
+    return f"|{symbol}|" if symbol not in (name, "error") else "magnitude"
 
 
 def _is_compared(name: str) -> bool:
@@ -143,11 +138,15 @@ def _symbol(name: str, panels: Iterable[str]) -> str:
     if not _is_compared(name):
         last = name.split()[-1:]
         return last[0] if last and len(last[0]) <= 2 and last[0].isidentifier() and "error" not in name else name
-    rest = [" ".join(word for word in other.split() if word not in _COMPARED) for other in (name, *panels) if _is_compared(other)]
+    rest = [
+        " ".join(word for word in other.partition(" by ")[0].split() if word not in _COMPARED)
+        for other in (name, *panels)
+        if _is_compared(other)
+    ]
     return next(filter(None, rest), "value")
 
 
-def scale(name: str, ranges: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], str]:
+def scale(name: str, ranges: Sequence[tuple[float, float]]) -> Scale:
     """Limits and colours that suit fields with all these ranges."""
     low, high = min(a for a, _ in ranges), max(b for _, b in ranges)
     if "error" not in name:
