@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .reading import ShardReader
+from .reading import ShardReader, row_numbers
 from .shards import DISCRETIZATION, Spaces, described, field_spaces, fits, frame_shape, read_spaces, shards
 
 __all__ = ["DISCRETIZATION", "Dataset", "FieldDataset", "field_spaces", "shards"]
@@ -161,13 +161,12 @@ class FieldDataset(Dataset):
         return {name: values[picked] for name, values in self._fields.items()}
 
     def window(self, rows: Rows, starts: Sequence[int] | Tensor, length: int) -> dict[str, Tensor]:
-        fields = {}
+        fields, rows = {}, row_numbers(rows, len(self)) if isinstance(rows, slice) else rows
         for name, values in self._fields.items():
             if name in self._trajectories:
                 first = torch.as_tensor(starts, device=values.device)
                 frames = first[:, None] + torch.arange(length, device=values.device)
-                picked = rows if isinstance(rows, slice) else torch.as_tensor(rows, device=values.device)[:, None]
-                fields[name] = values[picked, frames]
+                fields[name] = values[torch.as_tensor(rows, device=values.device)[:, None], frames]
             else:
                 fields[name] = values[rows]
         return fields

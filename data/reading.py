@@ -61,6 +61,8 @@ class ShardReader:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.times: np.ndarray | None = None
         parts = [self._inspect(shard) for shard in self.shards]
+        for shard, part in zip(self.shards, parts, strict=True):
+            self._require_same("parameters", shard, sorted(part), sorted(parts[0]))
         self.parameters = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         self._local = threading.local()
 
@@ -121,6 +123,8 @@ class ShardReader:
         """Check a shard's fields, and return its parameters, those of the samples of the range."""
         with reading_hdf5(shard.path, KIND) as file:
             self.discretization.require_fingerprint(read_text(file, "fingerprint"), str(shard.path))
+            if shard is not self.shards[0]:
+                self._require_same("fields", shard, sorted(file["fields"]), sorted(self.spaces))
             for name, values in file["fields"].items():
                 self.spaces[name] = read_text(values, "space")
                 expected = frame_shape(self.discretization, self.spaces[name])
@@ -133,9 +137,19 @@ class ShardReader:
                     raise InputError(
                         f"Field {name!r} has frames of shape {values.shape[1:]} in {shard.path}, but {self.shapes[name]} before it."
                     )
-            self.times = h5_times(file)
+            times = h5_times(file)
+            if shard is not self.shards[0]:
+                self._require_same("times of frames", shard, *(None if t is None else t.tolist() for t in (times, self.times)))
+            self.times = times
             rows = slice(max(self.samples.start, shard.first) - shard.first, min(self.samples.stop, shard.last) - shard.first)
             return {name: values[rows] for name, values in file.get("parameters", {}).items()}
+
+    def _require_same(self, what: str, shard: Shard, here: list | None, before: list | None) -> None:
+        if here != before:
+            raise InputError(
+                f"The shards disagree: {shard.path} has other {what} than {self.shards[0].path}. Shards of one data set are made by one "
+                "configuration; delete those of the other."
+            )
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name != "_local"}
@@ -146,7 +160,14 @@ class ShardReader:
 
 
 def row_numbers(rows: Sequence[int] | Tensor | slice, samples: int) -> list[int]:
-    """Rows as a list of numbers, from a slice, a tensor or a sequence."""
+    """Rows as a list of numbers, from a slice, a tensor or a sequence; negative ones count from the end.
+
+    Raises:
+        InputError: there is no such row.
+    """
     if isinstance(rows, slice):
         return list(range(samples))[rows]
-    return [row % samples for row in (rows.tolist() if isinstance(rows, Tensor) else map(int, rows))]
+    numbers = rows.tolist() if isinstance(rows, Tensor) else [int(row) for row in rows]
+    if beyond := [row for row in numbers if not -samples <= row < samples]:
+        raise InputError(f"There is no row {beyond[0]}; the data set has {samples} samples, counted from 0.")
+    return [row % samples for row in numbers]

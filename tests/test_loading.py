@@ -59,6 +59,47 @@ def test_samples_read_from_files_are_those_in_memory(flows: Path, dtype: torch.d
     assert np.array_equal(streamed.parameters["attempt"], memory.parameters["attempt"])
 
 
+@pytest.mark.parametrize("kind", [FieldDataset, StreamedDataset])
+def test_rows_are_picked_alike_by_slices_and_by_numbers(kind: type, flows: Path):
+    data = kind(flows)
+    starts = torch.tensor([0, 3, 1])
+    by_slice, by_number = (data.window(rows, starts, 2) for rows in (slice(4, 7), [4, 5, 6]))
+    assert by_slice["w"].shape == (3, 2, 1, 8, 8)
+    assert all(torch.equal(by_slice[name], by_number[name]) for name in ("g", "w"))
+    assert torch.equal(data.batch([-1])["w"], data.batch([9])["w"])
+
+
+def test_rows_that_do_not_exist_are_not_taken_for_others(flows: Path):
+    for rows in ([10], torch.tensor([0, -11])):
+        with pytest.raises(InputError, match=r"no row (10|-11); the data set has 10 samples"):
+            StreamedDataset(flows).batch(rows)
+
+
+def _shift_times(file: h5py.File):
+    file["times"][...] += 1
+
+
+def _another_parameter(file: h5py.File):
+    file["parameters/viscosity"] = np.ones(4)
+
+
+def _one_field_less(file: h5py.File):
+    del file["fields/g"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"), [(_shift_times, "times"), (_another_parameter, "parameters"), (_one_field_less, "fields")]
+)
+def test_shards_that_disagree_are_refused(change, what: str, flows: Path, tmp_path: Path):
+    folder = shutil.copytree(flows, tmp_path / "mixed")
+    other = shards(folder)[1].path
+    with h5py.File(other, "r+") as file:
+        change(file)
+    with pytest.raises(InputError, match=rf"{other.name} has other {what}.* than .*samples-000000-000004"):
+        FieldDataset(folder)
+    assert len(FieldDataset(folder, range(4))) == 4
+
+
 def test_finite_element_samples_are_read_from_files_too(dataset: Path):
     memory, streamed = FieldDataset(dataset / "data", range(20)), StreamedDataset(dataset / "data", range(20), scale_samples=20)
     for name, values in memory.fields.items():
