@@ -26,7 +26,7 @@ from thalweg import training
 from thalweg.commands import train
 from thalweg.errors import DivergedError, FileError, InputError, MissingPackageError
 from thalweg.operators import Operator
-from thalweg.training import Checkpoints, Objective, RelativeNorm, Settings
+from thalweg.training import Checkpoints, Objective, Pool, RelativeNorm, Rollout, SchemeResidual, Settings
 from thalweg.training.compilation import compiled
 from thalweg.training.precision import Autocast
 
@@ -296,6 +296,52 @@ def test_data_that_are_lost_stop_the_run_and_it_goes_on_later(error: Exception, 
 def test_settings_that_make_no_sense_are_explained(settings: dict, message: str):
     with pytest.raises(InputError, match=message):
         Settings(**({"epochs": 1, "batch_size": 8} | settings))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": {"l2": RelativeNorm(GRID, "u", "L2"), "q": RelativeNorm(GRID, "q", "L2")}}, "prediction has no field 'q'"),
+        ({"metrics": {"f": RelativeNorm(GRID, "f", "L2")}}, "prediction has no field 'f'"),
+        ({"loss": Objective(RelativeNorm(GRID, "q", "L2"))}, "prediction has no field 'q'"),
+        ({"loss": Rollout(RelativeNorm(GRID, "u", "L2"), ["q"])}, "no state 'q'"),
+        ({"loss": Pool(RelativeNorm(GRID, "u", "L2"), ["u"], size=4)}, "pool of 4 slots cannot serve a batch of 8"),
+    ],
+)
+def test_what_does_not_fit_operator_and_data_is_refused_before_training(arguments: dict, message: str, tmp_path: Path):
+    with pytest.raises(InputError, match=message):
+        trainer(tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_trial_before_training_leaves_no_trace(tmp_path: Path):
+    class Normalised(Convolutions):
+        def __init__(self):
+            super().__init__(source="u")
+            self.layers[1] = nn.Sequential(nn.BatchNorm2d(4), nn.Dropout())
+
+    def make_operator() -> Operator:
+        torch.manual_seed(0)
+        return Normalised()
+
+    change = SchemeResidual(lambda prediction, fields: prediction["u"] - fields["previous_u"])
+    pool = Pool(change, ["u"], size=32)
+    run = trainer(tmp_path, loss=pool, metrics={"change": change}, make_operator=make_operator)
+    after = torch.get_rng_state()
+    fresh = make_operator()
+    assert torch.equal(after, torch.get_rng_state())
+    assert_same(run.operator.state_dict(), fresh.state_dict())
+    assert pool.get_extra_state().keys() == {"slots", "filled", "largest", "counts"}
+    assert not any(value.any() if isinstance(value, Tensor) else value for value in pool.get_extra_state().values())
+    assert all(parameter.grad is None for parameter in run.operator.parameters())
+
+
+def test_a_batch_of_more_samples_than_there_are_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    assert trainer(tmp_path, {"batch_size": 32}).steps_per_epoch == 1
+    assert "batch_size is 32, but there are 20 training samples" in caplog.text
+    caplog.clear()
+    trainer(tmp_path, {"batch_size": 20})
+    assert not caplog.records
 
 
 def test_clipping_and_lbfgs_exclude_each_other(tmp_path: Path):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..operators.running_statistics import running_statistics
 from .settings import Compilation
+from .trial import without_trace
 
 log = logging.getLogger("thalweg")
 
@@ -38,19 +38,13 @@ def compiled(operator: nn.Module, mode: Compilation, trial: Callable[[nn.Module]
     network = torch.compile(operator, dynamic=False, mode=None if mode == "default" else mode)
     assert isinstance(network, nn.Module)
     network = CopiedOutputs(network) if mode in _GRAPHS else network
-    before = {name: values.clone() for name, values in running_statistics(operator).items()}
-    devices = {parameter.device for parameter in operator.parameters() if parameter.device.type == "cuda"}
     try:
-        with torch.random.fork_rng(list(devices)):
+        with without_trace(operator):
             trial(network).backward()
     except Exception as error:  # compilers fail in many ways; an error of the operator itself comes again without them
         lines = [line for line in str(error).splitlines() if line.strip()]
         log.warning("torch.compile failed (%s: %s); training goes on without it", type(error).__name__, (lines or [""])[0])
         return operator
-    finally:
-        operator.zero_grad(set_to_none=True)
-        for name, values in running_statistics(operator).items():
-            values.copy_(before[name])
     log.info("the operator is compiled by torch.compile, mode %s", mode)
     return network
 

@@ -13,6 +13,7 @@ from ..data.dataset import Dataset
 from .metrics import Metric, accumulate, finish
 from .metrics.metric import Value, in_double
 from .objectives import Objective
+from .trial import evaluating
 
 Result = dict[str, Value]
 
@@ -35,8 +36,6 @@ def evaluate(
     """
     device = next(operator.parameters()).device
     predict = (objective or Objective()).predict
-    trains = operator.training
-    operator.eval()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     totals: list[Tensor] = list(torch.zeros(len(metrics), dtype=torch.float64, device=device))
@@ -44,17 +43,17 @@ def evaluate(
     steps = 1
     orders = data.orders(batch_size)
     met = set()
-    for rows in orders:
-        batch = data.batch(rows)
-        if (mesh := getattr(batch, "mesh", None)) not in met:
-            predict(operator, batch)
-            met.add(mesh)
-        start = _now(device)
-        prediction, fields = predict(operator, batch)
-        seconds.append((_now(device) - start) / len(rows))
-        steps = _steps(prediction, fields, data)
-        totals = accumulate(totals, metrics, *in_double(prediction, fields))
-    operator.train(trains)
+    with evaluating(operator):
+        for rows in orders:
+            batch = data.batch(rows)
+            if (mesh := getattr(batch, "mesh", None)) not in met:
+                predict(operator, batch)
+                met.add(mesh)
+            start = _now(device)
+            prediction, fields = predict(operator, batch)
+            seconds.append((_now(device) - start) / len(rows))
+            steps = _steps(prediction, fields, data)
+            totals = accumulate(totals, metrics, *in_double(prediction, fields))
     result: Result = finish(totals, metrics, len(data))
     largest = max(map(len, orders))
     result["seconds_per_sample_operator"] = statistics.median(

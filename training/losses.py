@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..fem import NewtonStep, Residual, ResidualLoss, Space
 from ..fem.forms.sources import Sources, form_sources, form_values
 from .metrics import Metric, RelativeNorm
+from .metrics.metric import predicted
 
 
 class FormResidual(Metric):
@@ -81,7 +82,7 @@ class NewtonError(Metric):
         self.sources = form_sources(step.residual, arguments)
 
     def each(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
-        u = prediction[self.step.field]
+        u = predicted(prediction, self.step.field)
         v = u.detach() + self.step(**form_values(self.sources, _known(prediction, truth)))
         return self.distance.each({self.step.field: u}, {self.step.field: v})
 

@@ -38,7 +38,8 @@ from .precision import in_precision, matmul_precision
 from .schedule import has_end, one_cycle
 from .settings import Settings
 from .trackers import Tracker
-from .validation import validate
+from .trial import without_trace
+from .validation import judge_one, validate
 
 log = logging.getLogger("thalweg")
 
@@ -65,7 +66,8 @@ class Trainer:
         config: the run's configuration, for the trackers.
 
     Raises:
-        InputError: optimiser and schedule cannot be made with these settings.
+        InputError: optimiser and schedule cannot be made with these settings; the objective or a metric does not fit operator and data,
+            which a trial of each shows.
     """
 
     def __init__(
@@ -92,6 +94,12 @@ class Trainer:
         self.batches = Batches(train, settings, self.processes, self._device)
         self.steps_per_epoch = len(self.batches)
         self.total_steps = settings.epochs * self.steps_per_epoch
+        if settings.batch_size > len(train) and self.processes.is_first:
+            log.warning(
+                "batch_size is %d, but there are %d training samples: every step takes all of them",
+                settings.batch_size,
+                len(train),
+            )
         self._has_end = has_end(make_scheduler)
         try:
             self.optimizer = make_optimizer(self._parameters)
@@ -106,6 +114,7 @@ class Trainer:
         self.folder = Path(folder)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.rows = MetricsLog(self.folder / "metrics.jsonl")
+        self._rehearse()
 
     def run(self, resume: bool = False) -> dict[str, Any]:
         """Train to the end; returns the final progress: ``step``, ``best``, ``best_step``, ``seconds``, ``seconds_cpu``.
@@ -202,6 +211,14 @@ class Trainer:
         """The loss of a network in a step that leaves no trace."""
         self.objective.start(step, self.settings.seed, self.processes.stream)
         return self.objective(network, self.batches.sample())
+
+    def _rehearse(self) -> None:
+        """Take one loss and judge one sample, so that a name that nobody has is found before an epoch has passed or a file is written."""
+        remembered = self.objective.state_dict()
+        with without_trace(self.operator):
+            self._trial(0, self._applied)
+            judge_one(self._applied, self.valid, self.metrics, self.objective.predict)
+        self.objective.load_state_dict(remembered)
 
     def _clip(self) -> Tensor:
         """Clip the gradient; its norm before."""

@@ -9,6 +9,7 @@ from ..data import Dataset
 from .distributed import Processes
 from .metrics import Metric, accumulate, finish, merge
 from .metrics.metric import Value
+from .trial import evaluating
 
 #: From an operator and a batch to its prediction and the fields it is judged against.
 Predict = Callable[[nn.Module, dict[str, Tensor]], tuple[dict[str, Tensor], dict[str, Tensor]]]
@@ -30,17 +31,24 @@ def validate(
     """Metrics over all samples.
 
     Args:
-        operator: put into evaluation mode while it is judged.
+        operator: in evaluation mode while it is judged.
         predict: how it is applied; see :meth:`Objective.predict`.
         processes: those among which the batches are shared.
     """
     processes = processes or Processes()
-    was_training = operator.training
-    operator.eval()
     totals = list(torch.zeros(len(metrics), dtype=torch.float64, device=next(operator.parameters()).device))
     own = processes.own(data.orders(batch_size))
-    for fields in data.batches(own):
-        totals = accumulate(totals, metrics, *predict(operator, fields))
-    operator.train(was_training)
+    with evaluating(operator):
+        for fields in data.batches(own):
+            totals = accumulate(totals, metrics, *predict(operator, fields))
     parts = processes.totals([total.cpu() for total in totals])
     return finish(merge(parts, metrics), metrics, len(data))
+
+
+@torch.no_grad()
+def judge_one(operator: nn.Module, data: Dataset, metrics: Mapping[str, Metric], predict: Predict = apply_once) -> None:
+    """Judge the first sample alone, for the errors of :func:`validate` without its time."""
+    with evaluating(operator):
+        prediction, fields = predict(operator, data.batch(data.orders(1)[0]))
+        for metric in metrics.values():
+            metric.each(prediction, fields)

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...fem import Space, SparseMatrix
 from ...fem.uniform_grid import Grid
-from .metric import FieldMetric, Fields, Metric, over_frames
+from .metric import FieldMetric, Fields, Metric, given, over_frames, predicted
 
 
 class DivergenceNorm(Metric):
@@ -24,7 +24,7 @@ class DivergenceNorm(Metric):
         self.field = field
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        u = prediction[self.field]
+        u = predicted(prediction, self.field)
         squares = [(u * matrix(u)).sum(-1).clamp_min(0) for matrix in (self.div, self.stiffness)]
         return over_frames((squares[0] / squares[1]).sqrt())
 
@@ -63,10 +63,10 @@ class MassDefect(Metric):
         self.space, self.field, self.divergence, self.source, self.scope = space, field, divergence, source, scope
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        defect = self.divergence(prediction[self.field])
+        defect = self.divergence(predicted(prediction, self.field))
         if self.source is None:
             return over_frames(self._sum(defect))
-        f = truth[self.source]
+        f = given(truth, self.source)
         return over_frames(self._sum(defect - f) / self._in_cells(f).abs().sum(-1))
 
     def _sum(self, q: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...fem import Residual, Space
-from .metric import Fields, Metric
+from .metric import Fields, Metric, given, predicted
 
 #: Frames whose forms are evaluated at once.
 _AT_ONCE = 32
@@ -55,15 +55,16 @@ class BodyForces(Metric):
         self.register_buffer("directions", directions.flatten(1), persistent=False)
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        given = {name: values for name, values in truth.items() if name not in self.names}
-        found, exact = (self.summary(given | {n: fields[n] for n in self.names}) for fields in (prediction, truth))
+        inputs = {name: values for name, values in truth.items() if name not in self.names}
+        found = self.summary(inputs | {name: predicted(prediction, name) for name in self.names})
+        exact = self.summary(inputs | {name: given(truth, name) for name in self.names})
         return torch.where(found == exact, 0, (found - exact).abs() / exact.abs())
 
     def summary(self, fields: Fields) -> Tensor:
         """Mean drag coefficient, amplitude of the lift coefficient, Strouhal number of each sample: ``(batch, 3)``."""
         drag, lift = self.coefficients(fields).unbind(1)
         amplitude = (lift.amax(1) - lift.amin(1)) / 2
-        strouhal = frequency(lift, self.interval) * self.diameter / self.mean_inflow(g=fields["g"])
+        strouhal = frequency(lift, self.interval) * self.diameter / self.mean_inflow(g=given(fields, "g"))
         return torch.stack([drag.mean(1), amplitude, strouhal], dim=1)
 
     def coefficients(self, fields: Fields) -> Tensor:
@@ -84,7 +85,7 @@ class BodyForces(Metric):
                 for a, b in parts
             ]
         )
-        U = self.mean_inflow(g=fields["g"])
+        U = self.mean_inflow(g=given(fields, "g"))
         return (2 / (U.square() * self.diameter))[:, None, None] * forces.unflatten(0, u.shape[:2]).transpose(1, 2)
 
 

@@ -54,16 +54,35 @@ class FieldMetric(Metric):
         Raises:
             InputError: one of them is missing, or their shapes differ.
         """
-        for fields, owner in ((prediction, "prediction has"), (truth, "data have")):
-            if self.field not in fields:
-                raise InputError(f"The {owner} no field {self.field!r}, only {', '.join(map(repr, fields)) or 'none'}.")
-        u, v = prediction[self.field], truth[self.field]
+        u, v = predicted(prediction, self.field), given(truth, self.field)
         if u.shape != v.shape:
             raise InputError(
                 f"The prediction of {self.field!r} has shape {tuple(u.shape)}, the data {tuple(v.shape)}. A single frame is not compared "
                 "with a trajectory; roll the operator out."
             )
         return u, v
+
+
+def predicted(prediction: Fields, name: str) -> Tensor:
+    """A field of the prediction.
+
+    Raises:
+        InputError: it has none of that name.
+    """
+    if name not in prediction:
+        raise InputError(f"The prediction has no field {name!r}, only {', '.join(map(repr, prediction)) or 'none'}.")
+    return prediction[name]
+
+
+def given(data: Fields, name: str) -> Tensor:
+    """A field of the data.
+
+    Raises:
+        InputError: they have none of that name.
+    """
+    if name not in data:
+        raise InputError(f"The data have no field {name!r}, only {', '.join(map(repr, data)) or 'none'}.")
+    return data[name]
 
 
 def in_double(*parts: Fields) -> list[dict[str, Tensor]]:

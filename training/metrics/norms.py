@@ -1,6 +1,7 @@
 """Errors in the true norms of finite-element spaces and grids, at their worst, and on their boundaries."""
 
 from collections.abc import Iterable
+from math import prod
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from ...errors import InputError
 from ...fem import Space
 from ...fem.space import NORMS, WHOLE_BOUNDARY
 from ...fem.uniform_grid import Grid
-from .metric import FieldMetric, Fields, Metric, over_frames
+from .metric import FieldMetric, Fields, Metric, given, over_frames, predicted
 
 
 class RelativeNorm(FieldMetric):
@@ -78,10 +79,10 @@ class BoundaryError(Metric):
         self.register_buffer("dofs", space.boundary_dofs(tags), persistent=False)
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        u = prediction[self.field][..., self.dofs]
+        u = predicted(prediction, self.field)[..., self.dofs]
         if not isinstance(self.data, str):
             return (u - self.data).abs().flatten(1).amax(1)
-        prescribed = truth[self.data][..., self.dofs]
+        prescribed = given(truth, self.data)[..., self.dofs]
         # Data without an axis of time are the same in all frames.
         return (u - (prescribed if prescribed.ndim == u.ndim else prescribed.unsqueeze(1))).abs().flatten(1).amax(1)
 
@@ -95,7 +96,7 @@ class BoundaryErrors(FieldMetric):
         tags: the boundary parts; all of them by default.
 
     Raises:
-        InputError: the grid has no such side.
+        InputError: the grid has no such side, or the space no boundary.
     """
 
     def __init__(self, space: Space | Grid, field: str, tags: Iterable[str] | None = None):
@@ -109,13 +110,16 @@ class BoundaryErrors(FieldMetric):
         else:
             parts = {tag: space.boundary_dofs(tag) for tag in self.labels}
             self.axes = 1
-        for tag in self.labels:
-            self.register_buffer(f"on_{tag}", parts[tag], persistent=False)
+        if not self.labels:
+            raise InputError("There are no boundary parts on which an error could be told; leave out this metric.")
+        for i, tag in enumerate(self.labels):
+            self.register_buffer(f"part_{i}", parts[tag], persistent=False)
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
         u, v = self.pair(prediction, truth)
         error, size = (u - v).flatten(-self.axes), over_frames(v.square()).sqrt()
-        parts = [over_frames(error[..., self.get_buffer(f"on_{tag}")].square()).sqrt() for tag in self.labels or ()]
+        numbers = (self.get_buffer(f"part_{i}") for i in range(len(self.labels or ())))
+        parts = [over_frames(error[..., part].square()).sqrt() for part in numbers]
         return torch.stack(parts, dim=1) / size[:, None]
 
 
@@ -123,7 +127,7 @@ def _boundary_points(space: Space | Grid) -> dict[str, Tensor]:
     """Numbers of the points on each part of the boundary."""
     if isinstance(space, Space):
         return {tag: space.boundary_dofs(tag) for tag in space.tags if tag != WHOLE_BOUNDARY}
-    numbers = torch.arange(torch.tensor(space.shape).prod().item()).reshape(space.shape)
+    numbers = torch.arange(prod(space.shape)).reshape(space.shape)
     sides = {}
     for axis, name in zip(range(space.dim), "xyz", strict=False):
         sides |= {f"{name}_low": numbers.select(axis, 0).flatten(), f"{name}_high": numbers.select(axis, -1).flatten()}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...fem import MassSolver, Space, SparseMatrix
-from .metric import Fields, Metric, over_frames
+from .metric import Fields, Metric, given, over_frames, predicted
 
 
 class WeakDivergence(Metric):
@@ -33,7 +33,8 @@ class WeakDivergence(Metric):
         self.field = field
 
     def each(self, prediction: Fields, truth: Fields) -> Tensor:
-        return torch.stack([over_frames(self._ratio(fields[self.field])) for fields in (prediction, truth)], dim=1)
+        both = predicted(prediction, self.field), given(truth, self.field)
+        return torch.stack([over_frames(self._ratio(u)) for u in both], dim=1)
 
     def _ratio(self, u: Tensor) -> Tensor:
         d = self.divergence(u)

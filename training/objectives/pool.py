@@ -109,7 +109,7 @@ class Pool(Objective):
 
     def get_extra_state(self) -> dict[str, object]:
         self._put_back()
-        return {"slots": self._slots, "filled": self._filled, "largest": self._largest, "counts": self._counts.clone()}
+        return {"slots": self._slots, "filled": self._filled, "largest": dict(self._largest), "counts": self._counts.clone()}
 
     def set_extra_state(self, state: dict) -> None:
         self._slots, self._filled = dict(state["slots"]), state["filled"]
