@@ -111,6 +111,16 @@ def test_errors_on_the_boundary_are_told_apart_by_tag(disc: fem.Discretization):
     assert value(BoundaryErrors(GRID, "u", ["x_low", "x_high"]), 1 + grid, torch.ones_like(grid)).tolist() == [[2, 0]]
 
 
+def test_boundary_parts_have_whatever_names_their_mesh_gives_them():
+    mesh = fd.UnitSquareMesh(1, 1)
+    mesh.boundary_names = {"wall.left": 1, "wall.right": 2, "type": 3, "": 4}
+    V = fem.export({"V": fd.FunctionSpace(mesh, "CG", 1)})["V"]
+    metric = BoundaryErrors(V, "u")
+    assert set(metric.labels or ()) == {"wall.left", "wall.right", "type", ""}
+    v = torch.ones(1, V.num_dofs)
+    assert value(metric, 1.5 * v, v).tolist() == [[0.5] * 4]
+
+
 def test_vrmse_of_the_mean_is_one_whatever_the_units(disc: fem.Discretization):
     V, W = disc["V"], disc["W"]
     f = V.interpolate(lambda x: torch.sin(3 * x[:, 0]) + 5).double()
@@ -284,6 +294,8 @@ def test_evaluation_rolls_out_and_reports_the_error_of_every_frame():
 
 
 def test_metrics_say_what_is_wrong(disc: fem.Discretization):
+    with pytest.raises(InputError, match="no boundary parts"):
+        BoundaryErrors(disc["V"], "u", [])
     V = disc["V"]
     u, v = fields(V, 2)
     with pytest.raises(InputError, match="prediction has no field 'w', only 'u'"):

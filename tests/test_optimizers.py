@@ -136,6 +136,19 @@ def test_a_constant_rate_is_reached_linearly_and_kept():
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0])
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (4, 0.25), (2, 0.5), (10, 0.05)])
+def test_a_warmup_of_no_more_than_a_step_begins_at_the_rate(steps: int, warmup: float):
+    optimizer = training.adamw(parameters((5,)), lr=0.1)
+    schedule = training.one_cycle(optimizer, steps, warmup)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert rates == sorted(rates, reverse=True)
+
+
 def test_schedules_know_whether_they_end():
     assert [has_end(make) for make in (training.one_cycle, training.cosine, training.constant, training.plateau)] == [
         True, True, False, False,

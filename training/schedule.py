@@ -17,6 +17,8 @@ def one_cycle(optimizer: Optimizer, total_steps: int, warmup: float = 0.3) -> LR
     rates = [group["lr"] for group in optimizer.param_groups]
     # It cycles the momentum, too, where it finds it.
     cycles = not {"betas", "momentum"}.isdisjoint(optimizer.defaults)
+    if warmup * total_steps == 1:
+        warmup *= 1 - 1e-9  # a rise within the first step would last no time, by which PyTorch divides
     return OneCycleLR(optimizer, rates, total_steps=total_steps, pct_start=warmup, cycle_momentum=cycles)
 
 
