@@ -75,9 +75,12 @@ def _run(arguments: list[str]) -> None:
         sys.exit(2)
     from omegaconf.errors import OmegaConfBaseException
 
+    from .commands.sweep import FLAGS
+
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.path.append(os.getcwd())  # noqa: PTH109, problems of the user's own are modules there
     overrides = _with_runs(overrides) if verb == "compare" else _with_name(overrides) if verb == "generate" else overrides
+    overrides.sort(key=lambda argument: argument not in FLAGS)  # which Hydra does not find between keys
     overrides = [_quoted(override) for override in overrides]
     _check(verb, overrides)
     sys.argv = [f"thalweg {verb}", *overrides]

@@ -22,6 +22,7 @@ from thalweg.__main__ import main
         (["train", "experiment=neuralstagger_cavity", "factors=4"], "factors is a list, such as [2, 2, 2], not 4"),
         (["train", "experimnt=quickstart"], "Did you mean 'experiment'?"),
         (["train", "experiment=quickstart", "training/optimiser=lion"], "Did you mean 'training/optimizer'?"),
+        (["generate", "experiment=quickstart", "folder=mine"], "Did you mean 'data.folder'?"),
         (["predict", "run=outputs/quickstart", "inputs={f: x>0.5}"], "quotes of both kinds"),
         (["train", "=5"], "must be a string"),
         (["evaluate", "run=läufe hier/a&b"], "läufe hier/a&b"),

@@ -417,7 +417,7 @@ def test_a_run_starts_from_the_weights_of_another(trained: Path, dataset: Path, 
 
 
 def test_a_sweep_gives_every_job_its_folder_and_survives_those_that_fail(dataset: Path, tmp_path: Path):
-    arguments = ["-m", *SMALL, f"data.folder={dataset / 'data'}", "training.loop.epochs=1", "device=cpu"]
+    arguments = [*SMALL, f"data.folder={dataset / 'data'}", "training.loop.epochs=1", "device=cpu", "-m"]
     command = [
         sys.executable,
         "-m",
