@@ -17,7 +17,7 @@ from ..progress_bar import progress
 from ..storage import only_writer
 from .card import write_card
 from .preview import PREVIEW, write_preview
-from .reference import Reference, reference, sample_rng
+from .reference import Reference, reference
 from .shards import KIND, Provenance, Shard, read_provenance, shards, write_shard, write_spaces
 from .workers import workers
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..solvers import Problem
     from ..solvers.grid.problem import GridProblem
 
-__all__ = ["generate", "package_versions", "sample_rng"]
+__all__ = ["generate", "package_versions"]
 
 log = logging.getLogger("thalweg")
 

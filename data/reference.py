@@ -109,14 +109,14 @@ class FiredrakeReference(Reference):
     def _sample(self, sample: int, failed: list[FailedDraw]) -> tuple[dict[str, np.ndarray], float]:
         for attempt in range(self.attempts):
             try:
-                return self._solve(sample_rng(self.seed, sample, attempt))
+                return self._solve(sample, attempt)
             except DivergedError as error:
                 failed.append(FailedDraw(sample, attempt, str(error)))
         raise self._given_up(failed[-1])
 
-    def _solve(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], float]:
+    def _solve(self, sample: int, attempt: int) -> tuple[dict[str, np.ndarray], float]:
         """Fields ``(time, dofs)`` of one draw and the seconds of its solve; inputs are rounded before."""
-        inputs = self.problem.random_inputs(rng)
+        inputs = self.problem.sample_inputs(self.seed, sample, attempt)
         for function in inputs.values():
             function.dat.data_wo[...] = function.dat.data_ro.astype(self.dtype)
         start = time.perf_counter()
@@ -200,11 +200,6 @@ class GridReference(Reference):
         """``(sample, time, channel, ...)`` in the stored precision."""
         moves = values.ndim == self.problem.grid.dim + 3
         return (values if moves else values[:, None]).astype(self.dtype)
-
-
-def sample_rng(seed: int, sample: int, attempt: int = 0) -> np.random.Generator:
-    """The random numbers of one sample, whatever was drawn before it."""
-    return np.random.default_rng(np.random.SeedSequence((seed, sample, attempt) if attempt else (seed, sample)))
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DivergedError, InputError
 from ..fem.firedrake import firedrake
+from ..random_numbers import evenly_spread
 from .cylinder_actuators import ACTUATORS, force_weight, surface_velocity
 from .cylinder_channel import CENTRE, DIAMETER, CylinderChannel
 from .force_history import ForceHistory
@@ -119,8 +120,21 @@ class ControlledCylinderFlow(Problem):
 
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
         name = list(self.ranges)[rng.integers(len(self.ranges))]
-        low, high = self.ranges[name]
-        return self.with_base(self.surface(**{name: rng.uniform(low, high)}))
+        return self._working(name, rng.uniform())
+
+    def sample_inputs(self, seed: int, sample: int, attempt: int = 0) -> dict[str, Any]:
+        """Actuators take turns, and the strengths of each are :func:`evenly_spread` over its range, so that few samples do."""
+        if attempt:
+            return super().sample_inputs(seed, sample, attempt)
+        first, *shifts = np.random.default_rng(np.random.SeedSequence((seed,))).uniform(size=1 + len(self.ranges))
+        round_, place = divmod(sample, len(self.ranges))
+        actuator = (int(first * len(self.ranges)) + place) % len(self.ranges)
+        return self._working(list(self.ranges)[actuator], evenly_spread(round_, shifts[actuator]))
+
+    def _working(self, actuator: str, share: float) -> dict[str, Any]:
+        """All inputs with one actuator at a share of its range."""
+        low, high = self.ranges[actuator]
+        return self.with_base(self.surface(**{actuator: low + share * (high - low)}))
 
     def with_base(self, g: Any) -> dict[str, Any]:
         """All inputs, for a velocity of the surface."""

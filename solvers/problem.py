@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DivergedError, InputError
 from ..fem import Discretization, boundary_tags, export
 from ..fem.firedrake import firedrake
+from ..random_numbers import sample_rng
 from .interruption import finished_first
 
 
@@ -48,6 +49,14 @@ class Problem(ABC):
     @abstractmethod
     def random_inputs(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw the input fields, Firedrake functions, from the state of ``rng`` alone."""
+
+    def sample_inputs(self, seed: int, sample: int, attempt: int = 0) -> dict[str, Any]:
+        """The input fields of a numbered sample of a data set; a problem that spreads its samples evenly overrides it.
+
+        Args:
+            attempt: counts the draws of this sample whose solve failed.
+        """
+        return self.random_inputs(sample_rng(seed, sample, attempt))
 
     @abstractmethod
     def solve(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class SampledOnGrid(GridProblem):
             self._at_points[name] = matrix.to_scipy().astype(np.float64), size, kept
 
     def random_inputs(self, seed: int, samples: Sequence[int]) -> dict[str, Tensor]:
-        drawn = [self.problem.random_inputs(np.random.default_rng(np.random.SeedSequence((seed, sample)))) for sample in samples]
+        drawn = [self.problem.sample_inputs(seed, sample) for sample in samples]
         return {name: torch.stack([_dofs(inputs[name]) for inputs in drawn]) for name in self.problem.inputs}
 
     def solve(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -49,6 +49,23 @@ def test_an_actuator_without_a_range_works_in_no_sample(flow: ControlledCylinder
         ControlledCylinderFlow(**SHORT, rotation=None, jets=None)
 
 
+def test_strengths_of_any_seed_are_spread_evenly_over_the_ranges(flow: ControlledCylinderFlow):
+    disc = flow.export()
+
+    def shares(seed: int, sample: int) -> tuple[float, float]:
+        g = torch.from_numpy(flow.sample_inputs(seed, sample)["g"].dat.data_ro.reshape(1, -1).copy())
+        of_unit = {name: torch.from_numpy(flow.surface(**{name: 1.0}).dat.data_ro.reshape(1, -1).copy()) for name in flow.ranges}
+        forms = {"rotation": disc.form("swirl"), "jets": disc.form("blowing")}
+        return tuple((forms[name](g=g) / forms[name](g=of_unit[name]) / high).item() for name, (_, high) in flow.ranges.items())
+
+    for seed in range(3):
+        drawn = np.array([shares(seed, sample) for sample in range(2, 8)])
+        for strengths in (np.sort(of_one[of_one > 1e-6]) for of_one in drawn.T):
+            assert len(strengths) == 3
+            assert max(np.diff(strengths).max(), 1 - strengths[-1] + strengths[0]) < 0.383
+    assert shares(0, 5) == shares(0, 5) != shares(1, 5)
+
+
 def test_force_weights_are_unit_vectors_on_the_cylinder_without_divergence(flow: ControlledCylinderFlow):
     mesh = flow.channel.mesh
     for component, unit in enumerate(np.eye(2)):

@@ -18,8 +18,8 @@ from thalweg.commands.splits import split_range
 from thalweg.data import FieldDataset
 from thalweg.data import generate as generate_data
 from thalweg.data.dataset import field_spaces, shards
-from thalweg.data.generation import sample_rng
 from thalweg.errors import DivergedError
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import Poisson
 
 

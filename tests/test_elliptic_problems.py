@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from manufactured import evaluate, fields, free, order, tensor
-from thalweg.data.reference import sample_rng
 from thalweg.errors import DivergedError, InputError
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import Darcy, Helmholtz, MixedDarcy, NonlinearDiffusion, Stokes
 from thalweg.solvers.continuation import advance_in_steps
 from thalweg.solvers.exact_elliptic import (

@@ -24,9 +24,9 @@ from omegaconf import OmegaConf
 from thalweg import fem
 from thalweg.configuration import build
 from thalweg.data import FieldDataset, generate, read_card
-from thalweg.data.reference import sample_rng
 from thalweg.data.shards import shards
 from thalweg.errors import DivergedError, FileError, InputError
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import Problem
 from thalweg.solvers.grid import PeriodicField, diagonal_forcing
 from thalweg.solvers.grid.problem import GridProblem

@@ -11,13 +11,13 @@ from hydra import compose, initialize_config_module
 from torch import Tensor, nn
 
 from thalweg.commands import evaluate, generate, train
-from thalweg.data.reference import sample_rng
 from thalweg.errors import InputError
 from thalweg.fem.uniform_grid import Grid
 from thalweg.operators.mgno import Architecture, MgNO
 from thalweg.operators.mgno.cycle import Cycle
 from thalweg.operators.mgno.grid_levels import grid_levels
 from thalweg.operators.mgno.scaling import ChannelFields
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import Helmholtz, PipeFlow, SampledOnGrid
 from thalweg.training import HistoryRollout, RelativeNorm
 

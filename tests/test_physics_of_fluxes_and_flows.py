@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from manufactured import evaluate, fields, free, tensor
-from thalweg.data.reference import sample_rng
 from thalweg.errors import InputError
 from thalweg.fem import Discretization, MassSolver, SaddleSolver, StreamFunctionSolver
 from thalweg.operators import FlowPrediction
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import CylinderFlow, MixedDarcy, SolenoidalStokes
 from thalweg.training import FormEnergy, FormResidual, TimeStepResidual, WeightedSum
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from manufactured import evaluate, fields, free
-from thalweg.data.reference import sample_rng
 from thalweg.errors import DivergedError, InputError
 from thalweg.fem import RieszMap
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import HyperelasticBeam, NonlinearDiffusion, Poisson
 from thalweg.solvers.hyperelastic_beam import LEAST_VOLUME
 from thalweg.training import FormEnergy, FormResidual, Metric

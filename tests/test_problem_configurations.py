@@ -6,8 +6,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from thalweg.configuration import build
-from thalweg.data.reference import sample_rng
 from thalweg.errors import InputError
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import Problem
 from thalweg.solvers.family import ProblemFamily
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from manufactured import fields, order, tensor
-from thalweg.data.reference import sample_rng
 from thalweg.errors import InputError
 from thalweg.fem import Discretization, MassSolver, RieszMap, StreamFunctionSolver, export
 from thalweg.operators import (
@@ -34,6 +33,7 @@ from thalweg.operators import (
     TransferDecoder,
     VorticityDecoder,
 )
+from thalweg.random_numbers import sample_rng
 from thalweg.solvers import MixedDarcy, SolenoidalStokes
 
 STEPS = 1000
