@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..configuration import build
-from ..control import CONTROLS, HISTORY, ControlCase, Minimum, TrainedOperator
+from ..control import CONTROLS, HISTORY, ControlCase, Minimum, ReducedFunctional, TrainedOperator
 from ..control.case import Panels, Values
 from ..errors import InputError
 from ..fem import DiscretizationFamily
@@ -19,7 +20,7 @@ from ..storage import atomic
 from ..visualization import plot_comparison, plot_over_time
 from ..visualization.curves import read_rows
 from .field_pictures import FIELDS, is_long
-from .run import Run, read_config, require_own_folder, write_config
+from .run import Run, changes, require_own_folder, write_config
 
 log = logging.getLogger("thalweg")
 
@@ -44,8 +45,7 @@ def run(config: DictConfig) -> dict[str, Any]:
     case.require(config.model)
     settings: Any = OmegaConf.to_container(config.controls, resolve=True)
     functional = case.functional(config.model, case.controls(settings))
-    optimise = build(OmegaConf.to_container(config.optimizer, resolve=True))
-    found: Minimum = optimise(functional, folder=folder, resume=resume)
+    found = _optimise(functional, build(OmegaConf.to_container(config.optimizer, resolve=True)), folder, resume)
     log.info(
         "found in %d iterations and %d evaluations, %.3g s: %s", found.iterations, found.evaluations, found.seconds, found.message
     )
@@ -65,6 +65,15 @@ def run(config: DictConfig) -> dict[str, Any]:
     drawn = _draw(case, found.controls, folder)
     log.info("%s, %s, result.json, %s in %s", HISTORY, CONTROLS, ", ".join(drawn), folder)
     return result
+
+
+def _optimise(functional: ReducedFunctional, optimise: Callable[..., Minimum], folder: Path, resume: bool) -> Minimum:
+    try:
+        return optimise(functional, folder=folder, resume=resume)
+    except KeyboardInterrupt:
+        if (folder / CONTROLS).exists():
+            log.info("the controls of the last iteration are in %s; go on from them by resume=true", folder)
+        raise
 
 
 def _case(config: DictConfig, trained: Run | None) -> ControlCase:
@@ -117,23 +126,15 @@ def _prepare(folder: Path, config: DictConfig) -> bool:
             f"{folder} already holds an optimisation. Go on with it by resume=true, start it anew by overwrite=true, or give this one "
             "another name by name=..."
         )
-    if found and config.resume:
-        before, now = (_decisive(c) for c in (read_config(folder), config))
-        if changed := [key for key in now if before.get(key) != now[key]]:
-            raise InputError(
-                f"The optimisation in {folder} was started with another {', '.join(changed)}. Resume it with the configuration "
-                "it was started with, or start a new one by name=..."
-            )
+    if found and config.resume and (listed := changes(folder, config, _MAY_CHANGE)):
+        raise InputError(
+            f"The optimisation in {folder} was started with another configuration: {listed}. Resume it with the one it was started "
+            "with, or start a new one by name=..."
+        )
     if found and not config.resume:
         (folder / CONTROLS).unlink()  # or an interrupted start would be resumed from there
     write_config(folder, config)
     return found and config.resume
-
-
-def _decisive(config: DictConfig) -> dict[str, Any]:
-    """What must stay as it was from an optimisation to its resumption."""
-    nodes: Any = OmegaConf.to_container(config, resolve=True)
-    return {key: value for key, value in nodes.items() if key not in _MAY_CHANGE}
 
 
 def _rows(case: ControlCase, model: str, found: Values) -> dict[str, dict[str, float]]:

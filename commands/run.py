@@ -1,6 +1,6 @@
 """A run as later commands find it: its folder, its configuration, its data and its best operator."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -180,6 +180,18 @@ def require_own_folder(folder: Path, config: DictConfig) -> None:
         )
 
 
+def changes(folder: Path, config: DictConfig, may_change: Collection[str]) -> str:
+    """What a configuration has otherwise than that of the run in a folder, the first three of them told, or nothing.
+
+    Args:
+        may_change: dotted keys that do not count, with all below them.
+    """
+    before, now = _leaves(read_config(folder)), _leaves(config)
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    decisive = [key for key in changed if not any(key == name or key.startswith(f"{name}.") for name in may_change)]
+    return ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in decisive[:3])
+
+
 def write_config(folder: Path, config: DictConfig) -> None:
     """Write the resolved configuration into the run's folder."""
     with atomic(folder / CONFIG) as partial:
@@ -188,3 +200,12 @@ def write_config(folder: Path, config: DictConfig) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _leaves(config: DictConfig, prefix: str = "") -> dict[str, object]:
+    """The values of a resolved configuration by their dotted keys."""
+    leaves: dict[str, object] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        leaves |= _leaves(value, f"{name}.") if isinstance(value, DictConfig) else {name: value}
+    return leaves

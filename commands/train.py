@@ -27,7 +27,7 @@ from ..training import (
 )
 from ..training.schedule import has_end
 from .judging import build_metrics, build_objective
-from .run import choose_device, read_config, require_own_folder, write_config
+from .run import changes, choose_device, require_own_folder, write_config
 from .splits import in_windows, open_split, read_discretization
 
 log = logging.getLogger("thalweg")
@@ -156,11 +156,8 @@ def _prepare(folder: Path, config: DictConfig, resume: bool) -> None:
 
 def _require_same(folder: Path, config: DictConfig) -> None:
     """Refuse to resume with another configuration: what came out would be neither run."""
-    before, now = _leaves(read_config(folder)), _leaves(config)
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     may_change = _MAY_CHANGE | (set() if _has_end(config) else {"training.loop.epochs"})
-    if changed := [key for key in changed if not any(key == name or key.startswith(f"{name}.") for name in may_change)]:
-        listed = ", ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed[:3])
+    if listed := changes(folder, config, may_change):
         raise InputError(
             f"The run in {folder} was started with another configuration: {listed}. Resume it with the one it was started with "
             f"(see {folder / 'config.yaml'}), or start a new run by name=..."
@@ -170,12 +167,3 @@ def _require_same(folder: Path, config: DictConfig) -> None:
 def _has_end(config: DictConfig) -> bool:
     """Whether the schedule depends on the number of epochs; else there may be more of them."""
     return has_end(build(OmegaConf.to_container(config.training.schedule, resolve=True)))
-
-
-def _leaves(config: DictConfig, prefix: str = "") -> dict[str, object]:
-    """The values of a resolved configuration by their dotted keys."""
-    leaves: dict[str, object] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        leaves |= _leaves(value, f"{name}.") if isinstance(value, DictConfig) else {name: value}
-    return leaves
