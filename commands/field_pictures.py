@@ -48,7 +48,9 @@ def is_flat(where: Where) -> bool:
 
 
 def columns_of(panels: Mapping[str, tuple[Where, Tensor]]) -> int:
-    """Panels in a row: two of long domains, which would be stripes else."""
+    """Panels in a row: of long domains two, which would be stripes else, or three where several fields are compared."""
+    if sum(title.startswith("reference") for title in panels) > 1:
+        return 3
     return 2 if is_long(panels) else 5
 
 

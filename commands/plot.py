@@ -92,7 +92,8 @@ def _draw_film(trained: Run, panels: Panels, times: np.ndarray, kind: str) -> li
     if not moving:
         return []
     every = -(-len(times) // _FRAMES)
-    film = {title: (where, values[::every]) for title, (where, values) in moving.items()}
+    # Inputs that move may begin before what is predicted.
+    film = {title: (where, values[-len(times) :][::every]) for title, (where, values) in moving.items()}
     animate(film, times[::every], trained.folder / f"rollout.{kind}", columns=min(columns_of(moving), 3))
     return [f"rollout.{kind}"]
 

@@ -11,6 +11,7 @@ from ..data.card import read_card
 from ..errors import FileError
 from ..training import MetricsLog
 from ..training.environment import recorded
+from ..visualization.curves import quantity
 from ..visualization.report import Part, Picture, write_report
 from . import evaluate, plot
 from .run import Run
@@ -26,6 +27,8 @@ _CAPTIONS = {
     "loss": "The course of training.",
     "rollout": "The same sample over time.",
     "error_over_time": "Error of the rollout against time.",
+    "drag": "Its drag coefficient.",
+    "lift": "Its coefficient of lift.",
     "spectrum": "Energy by wave number, of the last frame.",
 }
 
@@ -59,13 +62,12 @@ def run(config: DictConfig) -> Path:
 def _lead(trained: Run, result: dict[str, Any]) -> str:
     operator = trained.config.operator["_target_"].rpartition(".")[2]
     problem = trained.config.problem["_target_"].rpartition(".")[2]
-    return (
-        f"{operator} with {result['num_parameters']:,} weights for {problem}, judged on {result['num_samples']} unseen samples."
-    )
+    samples = result["num_samples"]
+    return f"{operator} with {result['num_parameters']:,} weights for {problem}, judged on {samples} unseen sample{'s' * (samples > 1)}."
 
 
 def _summary(trained: Run, result: dict[str, Any]) -> Part:
-    rows = [(name.replace("_", " "), evaluate.shown(value)) for name, value in result.items()]
+    rows = [(quantity(name), evaluate.shown(value)) for name, value in result.items()]
     return Part("Errors and cost", header=("metric", "value"), rows=rows, text=f"Best checkpoint: {trained.checkpoint.name}.")
 
 
@@ -78,7 +80,7 @@ def _training(trained: Run) -> Part:
     last, count = len(rows) - 1, min(len(rows), _EPOCHS)
     chosen = sorted({round(i * last / max(count - 1, 1)) for i in range(count)})
     table = [[evaluate.shown(rows[i][name]) if name in rows[i] else "" for name in names] for i in chosen]
-    return Part("Training", header=[name.replace("_", " ") for name in names], rows=table)
+    return Part("Training", header=[quantity(name) for name in names], rows=table)
 
 
 def _data(folder: Path) -> Part:
@@ -90,7 +92,7 @@ def _data(folder: Path) -> Part:
         (name, field["on"], " × ".join(map(str, field["shape"])), f"{field['minimum']:.4g} to {field['maximum']:.4g}")
         for name, field in card["fields"].items()
     ]
-    text = f"{card['name']}: {card['samples']} samples, seed {card['seed']}. {card['description']}"
+    text = f"{card['name']}: {card['samples']} samples, seed {card['seed']}.\n\n{card['description']}"
     return Part("Data", text=text, header=("field", "on", "shape", "range"), rows=rows)
 
 
@@ -99,7 +101,10 @@ def _environment(folder: Path) -> Part:
     rows = []
     for number, start in enumerate(recorded(folder), start=1):
         versions = ", ".join(f"{name} {version}" for name, version in start["versions"].items())
-        rows += [(f"start {number}", versions), ("", f"{start['device']}, {start['system']}, {start['threads']} threads")]
+        rows += [
+            (f"start {number}", versions),
+            ("", f"{start['device']}, {start['system']}, {start['threads']} thread{'s' * (start['threads'] > 1)}"),
+        ]
     return Part("Machine and versions", rows=rows)
 
 

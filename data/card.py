@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def write_card(folder: str | os.PathLike, num_samples: int | None = None, descri
     spaces = read_spaces(folder)
     card = {
         "name": folder.resolve().name,
-        "description": inspect.cleandoc(description).split("\n\nArgs:")[0].split("\n\nAttributes:")[0],
+        "description": _prose(description),
         "samples": sum(map(len, present)),
         "complete": num_samples is None or sum(map(len, present)) >= num_samples,
         "fields": _fields(present, spaces),
@@ -63,6 +64,12 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise FileError(f"The card {path} cannot be read ({error}). `thalweg generate` writes it anew.") from error
+
+
+def _prose(docstring: str) -> str:
+    """What a docstring says before it lists arguments, names without their marks."""
+    text = inspect.cleandoc(docstring).split("\n\nArgs:")[0].split("\n\nAttributes:")[0]
+    return re.sub(r"(?::\w+:)?`+~?([^`]*)`+", r"\1", text)
 
 
 def _fields(present: list[Shard], spaces: Spaces) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from ..errors import InputError, MissingPackageError
 from ..storage import atomic
 from .colour_bars import draw_bars
 from .comparison import Panel, Scale, arrange, bar_label, common_scale
+from .palette import indexed
 from .panel import Values, Where, draw
 
 _DOTS_PER_INCH = 100
@@ -48,8 +49,8 @@ def animate(
     lengths = {name: len(values) for name, (_, values) in trajectories.items()}
     if not lengths or set(lengths.values()) != {len(times)}:
         raise InputError(f"Each trajectory needs one frame for each of the {len(times)} times; got {lengths or 'none'}.")
-    writer = _writer(path, per_second)
     scales = _scales(trajectories)
+    writer = _writer(path, per_second, {colours for _, colours in scales.values()})
     figure, axes = arrange(_frame(trajectories, 0), columns, " ")
     FigureCanvasAgg(figure)
     title = figure.suptitle("", fontsize=11)
@@ -87,10 +88,10 @@ def _scales(trajectories: Mapping[str, tuple[Where, Values]]) -> dict[str, Scale
     return scales
 
 
-def _writer(path: str | os.PathLike, per_second: int) -> AbstractMovieWriter:
+def _writer(path: str | os.PathLike, per_second: int, colours: set[str]) -> AbstractMovieWriter:
     suffix = Path(path).suffix
     if suffix == ".gif":
-        return _Gif(fps=per_second)
+        return _Gif(colours, fps=per_second)
     if suffix != ".mp4":
         raise InputError(f"A moving picture is called something.gif or something.mp4, not {Path(path).name!r}.")
     if shutil.which("ffmpeg"):
@@ -102,10 +103,14 @@ def _writer(path: str | os.PathLike, per_second: int) -> AbstractMovieWriter:
 
 
 class _Gif(PillowWriter):
-    """Tells Pillow the format, which it would else take from the name of the temporary file."""
+    """Has the colours of the fields' maps, and tells Pillow the format, which it would else take from the temporary file's name."""
+
+    def __init__(self, colours: set[str], fps: int):
+        super().__init__(fps=fps)
+        self._colours = colours
 
     def finish(self) -> None:
-        frames = self._frames  # pyright: ignore[reportAttributeAccessIssue]
+        frames = [indexed(frame, self._colours) for frame in self._frames]  # pyright: ignore[reportAttributeAccessIssue]
         frames[0].save(
             self.outfile, format="GIF", save_all=True, append_images=frames[1:], duration=round(1000 / self.fps), loop=0
         )

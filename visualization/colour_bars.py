@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 #: Inches: of a bar with its numbers and label, of the bar alone, and its length from which it has more numbers.
-_HEIGHT, _THICKNESS, _LONG = 0.55, 0.11, 2.6
+_HEIGHT, _THICKNESS, _LONG = 0.55, 0.11, 3.0
 
 
 def draw_bars(figure: Figure, axes: Mapping[str, Axes], drawn: Mapping[str, ScalarMappable], labels: Mapping[str, str]) -> None:
@@ -59,4 +59,6 @@ def _draw_bar(figure: Figure, axes: Sequence[Axes], drawn: ScalarMappable, label
     bar.set_ticks(list(ticks), labels=numbers)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8, length=2)
+    for number, side in zip((bar.ax.get_xticklabels()[i] for i in (0, -1)), ("left", "right"), strict=True):
+        number.set_horizontalalignment(side)  # within the bar, so that numbers of neighbours keep apart
     bar.outline.set_visible(False)

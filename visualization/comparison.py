@@ -86,25 +86,40 @@ def _show_same_section(axes: Sequence[Axes]) -> None:
 
 def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple[Figure, dict[str, Axes]]:
     """A figure with axes for each panel in rows, entitled, only the first of a row with numbers on the left."""
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    columns = -(-len(panels) // rows)  # rows of one length, as far as they can be
+    rows = _rows(list(panels), columns)
+    columns = max(map(len, rows))
     aspect = max(size[1] / size[0] for size in (extent(where) for where, _ in panels.values()))
     width = min(_WIDTH / columns, _HIGHEST / min(aspect, 1))
     height = (width - 0.35) * aspect + 1.15 + 0.07 * width
-    figure = Figure(figsize=(columns * width, rows * height + (0.3 if title else 0)), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for i, (ax, name) in enumerate(zip(axes, panels, strict=False)):
+    figure = Figure(figsize=(columns * width, len(rows) * height + (0.3 if title else 0)), layout="constrained")
+    axes = {}
+    for row, places in zip(rows, figure.subplots(len(rows), columns, squeeze=False), strict=True):
+        axes |= dict(zip(row, places, strict=False))
+        for ax in places[len(row) :]:
+            ax.set_axis_off()
+    for name, ax in axes.items():
+        first = any(row[0] == name for row in rows)
         ax.set_title(name, fontsize=10)
         ax.tick_params(labelsize=8)
         ax.xaxis.labelpad = 1
-        ax.yaxis.label.set_visible(i % columns == 0)
-        ax.tick_params(labelleft=i % columns == 0)
-    for ax in axes[len(panels) :]:
-        ax.set_axis_off()
+        ax.yaxis.label.set_visible(first)
+        ax.tick_params(labelleft=first)
     if title:
         figure.suptitle(title, fontsize=11)
-    return figure, dict(zip(panels, axes, strict=False))
+    return figure, axes
+
+
+def _rows(names: Sequence[str], columns: int) -> list[list[str]]:
+    """Names row by row: of one length, as far as they can be, or where several fields are compared, a new row for each of them."""
+    several = len({_symbol(name, names) for name in names if _is_compared(name)}) > 1
+    if not several:
+        columns = -(-len(names) // -(-len(names) // columns))
+    rows: list[list[str]] = [[]]
+    for name in names:
+        if len(rows[-1]) == columns or (several and name.startswith("reference") and rows[-1]):
+            rows.append([])
+        rows[-1].append(name)
+    return rows
 
 
 def common_scale(name: str, panels: Mapping[str, Panel]) -> Scale:

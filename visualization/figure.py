@@ -48,7 +48,7 @@ def label_axes(ax: Axes, mesh: Mesh) -> None:
 
 def frameless(ax: Axes, low: np.ndarray, high: np.ndarray, across: str = "x", up: str = "y") -> None:
     """The same for a box between two corners."""
-    margin = 0.03 * float((high - low).max())
+    margin = 0.03 * float((high - low).min())
     ax.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), aspect="equal")
     ax.set_xlabel(across)
     ax.set_ylabel(up, rotation=0, labelpad=6, va="center")

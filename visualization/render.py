@@ -1,5 +1,6 @@
 """Pictures of fields in three dimensions, by PyVista."""
 
+import math
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -23,7 +24,7 @@ Style = Literal["cut", "isosurfaces"]
 _TETRAHEDRA = 2_000_000  # in one picture, at most
 _PIXELS = (1200, 1000)  # of a picture with one panel or of each of two; more are smaller
 _SURFACES = 5
-_TEXT = 10, 0.014  # height of numbers at the axes, at least and by a panel's width; larger ones meet at the corners
+_TEXT = 14, 0.02  # height of numbers at the axes, at least and by a panel's width; larger ones meet at the corners
 _NUMBERS = "%.3g"
 _ZOOM = 0.8  # leaves room for titles and numbers
 
@@ -137,9 +138,11 @@ def _draw(
         "position_x": 0.84,
         "position_y": 0.2,
         "height": 0.6,
-        "fmt": _NUMBERS,
+        "fmt": _format(high - low),
         "n_labels": 3,
     }
+    text = max(_TEXT[0], round(_TEXT[1] * plotter.window_size[0] / plotter.shape[1]))
+    bar |= {"unconstrained_font_size": True, "label_font_size": text, "title_font_size": text}
     # Little of the light comes from one side, so that colours are nearly those of the bar.
     look = {"scalars": "u", "cmap": colours, "clim": (low, high), "scalar_bar_args": bar, "ambient": 0.75, "diffuse": 0.3}
     if style == "cut":
@@ -171,8 +174,14 @@ def _draw(
         n_zlabels=3,
         use_3d_text=False,
         fmt=_NUMBERS,
-        font_size=max(_TEXT[0], round(_TEXT[1] * plotter.window_size[0] / plotter.shape[1])),
+        font_size=text,
     )
+
+
+def _format(size: float) -> str:
+    """Of numbers to a hundredth of a range of this size, so that a nearly vanishing one reads 0."""
+    decimals = 2 - math.floor(math.log10(size))
+    return f"%.{max(decimals, 0)}f" if -3 < decimals < 6 else _NUMBERS
 
 
 def _save(plotter: Any, path: str | os.PathLike) -> None:

@@ -23,7 +23,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Part:
-    """A section of a report: prose, pictures, a table and a text that unfolds, each if there is one."""
+    """A section of a report: prose in paragraphs, pictures, a table and a text that unfolds, each if there is one."""
 
     title: str
     text: str = ""
