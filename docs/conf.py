@@ -27,9 +27,10 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = "thalweg"
+html_show_copyright = False
 html_math_renderer = "mathml"  # formulas are part of the pages, which need no network then
 html_static_path = ["static"]
-html_css_files = ["formulas.css"]
+html_css_files = ["manual.css"]
 
 
 def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of fields in a quarter of the bytes: the 256 colours of our maps instead of all, and no more than 1600 pixels across.
+"""Pictures of fields in a quarter of the bytes: the colours of their maps instead of all, and no more than 1600 pixels across.
 
 python docs/indexed_colours.py docs/images/stokes.png ...
 """
@@ -7,19 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 
+from thalweg.visualization.palette import indexed
+
 WIDTH = 1600  # twice that of a page's text
-ERRORS = "magma_r", "RdBu_r"  # of magnitudes and of values with a sign; a picture has one of them
-
-
-def palette(errors):
-    counts = {"viridis": 124, errors: 100, "gray": 32}
-    colours = np.concatenate([colormaps[name](np.linspace(0, 1, count))[:, :3] for name, count in counts.items()])
-    image = Image.new("P", (1, 1))
-    image.putpalette((255 * colours).round().astype(np.uint8).tobytes())
-    return image
+ERRORS = "magma_r", "RdBu_r"  # of magnitudes and of values with a sign
 
 
 def shrink(path):
@@ -27,8 +20,8 @@ def shrink(path):
         picture = opened.convert("RGB")
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-    indexed = [picture.quantize(palette=palette(errors), dither=Image.Dither.NONE) for errors in ERRORS]
-    min(indexed, key=lambda one: distance(one, picture)).save(path, optimize=True)
+    candidates = [indexed(picture, ["viridis", *maps]) for maps in ((), *((name,) for name in ERRORS), ERRORS)]
+    min(candidates, key=lambda one: distance(one, picture)).save(path, optimize=True)
 
 
 def distance(one, other):

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import get_args
 
 import firedrake as fd
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -56,14 +57,21 @@ def draw_body(folder):
     space = fem.export({"V": fd.FunctionSpace(fd.UnitCubeMesh(6, 6, 6), "Lagrange", 2)})["V"]
     x, y, z = space.points.double().T
     u = torch.cos(5 * x) + torch.cos(4 * y) + torch.cos(3 * z)
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.5, 3.6), layout="constrained")
     with TemporaryDirectory() as scratch:
         for ax, style in zip(figure.subplots(1, 2), get_args(Style), strict=True):
             path = Path(scratch) / f"{style}.png"
             visualization.render_field(space, u, path, style=style, label="u")
-            ax.imshow(imread(path))
+            ax.imshow(without_margins(imread(path)))
             ax.set_axis_off()
         save(figure, folder / "bodies.png")
+
+
+def without_margins(picture):
+    """The part that is not white, and a little more."""
+    shown = (picture[..., :3] < 1).any(2)
+    rows, columns = (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
+    return picture[max(rows[0] - 20, 0) : rows[-1] + 20, max(columns[0] - 20, 0) : columns[-1] + 20]
 
 
 if __name__ == "__main__":

@@ -86,11 +86,14 @@ def main(
         whole = operator.rollout(given, steps)["w"][0, -1]
     one = interpolated(part, operator.decomposition, 0, (points, points), PERIODIC)
     truth = reference[0, -1]
-    panels = {"reference": truth, "one sub-grid": one, "its error": one - truth, "all": whole, "error of all": whole - truth}
+    found = {"one": one, "all": whole}
+    panels = {"reference w": truth} | {f"prediction w by {name}": w for name, w in found.items()}
+    panels |= {f"error by {name}": w - truth for name, w in found.items()}
     plot_comparison(train.discretization["grid"], panels, Path(folder) / "coarse_to_fine.png")
     persistence = float((w[:, BLOCK - 1 : BLOCK] - reference).norm() / reference.norm())
+    print(f"a start that never changes: error {persistence:.3f}")
     return {"persistence": persistence} | {str(row["sub_grids"]): row["full_error"] for row in rows}
 
 
 if __name__ == "__main__":
-    print(main())
+    main()

@@ -80,8 +80,8 @@ def main(
     at, along = {"xi": guess[0].numpy()}, {"xi": np.ones(modes) / modes**0.5}
     rates = control.taylor_test(experiment.posterior(y[0], NOISE, [control.Control("xi", at["xi"])]), at, along)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    panels = {"reference log a": truth[0], "prediction log a": fields["MAP"][0]}
-    panels |= {f"error of the {name}": (fields[name] - truth)[0] for name in ("MAP", "network")}
+    panels = {"reference log a": truth[0], "prediction log a by MAP": fields["MAP"][0]}
+    panels |= {f"error by {name}": (fields[name] - truth)[0] for name in ("MAP", "network")}
     plot_comparison(grid, panels, Path(folder) / "inverse_darcy.png", columns=4)
     return {"errors": errors, "evaluations": evaluations, "taylor": float(rates.min())}
 
