@@ -40,7 +40,8 @@ def gram_matrices(V: Any) -> dict[str, scipy.sparse.csr_matrix]:
     if 1 < copies == V.block_size:
         # Components do not interact: one scalar kernel serves them all, and compiles several times faster.
         scalar = gram_matrices(fd.FunctionSpace(V.mesh(), base_element(element)))
-        matrices = {name: scipy.sparse.csr_matrix(scipy.sparse.kron(A, np.eye(copies))) for name, A in scalar.items()}
+        one = scipy.sparse.identity(copies)
+        matrices = {name: scipy.sparse.csr_matrix(scipy.sparse.kron(A, one, format="coo")) for name, A in scalar.items()}
     else:
         u, v, dx = fd.TrialFunction(V), fd.TestFunction(V), fd.dx(domain=V.mesh())
         matrices = {"mass": csr(fd.assemble(fd.inner(u, v) * dx, mat_type="aij"))}

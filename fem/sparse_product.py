@@ -3,8 +3,10 @@
 Reverse mode, forward mode and vmap are those of a linear map; ``torch.compile`` takes the operator whole.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -13,6 +15,9 @@ from torch import Tensor
 
 #: CSR arrays of a matrix and of its transpose: row pointers, columns, values, and again.
 Arrays = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _THREADING_FLOOR = 1 << 18  # multiply-adds under which a second thread costs more than it saves
 _VECTOR = 8  # columns from which a kernel with vector registers along a row of x pays
@@ -109,8 +114,13 @@ def _csr_product(shape: tuple[int, int], crow: np.ndarray, col: np.ndarray, val:
         A = scipy.sparse.csr_matrix((val[window], col[window], crow[a : b + 1] - crow[a]), shape=(b - a, columns), copy=False)
         y[a:b] = A @ x
 
-    list(_pool(threads).map(block, range(threads)))
+    in_threads(block, range(threads))
     return y
+
+
+def in_threads(function: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+    """The function of each part, in a thread for each."""
+    return list(_pool(len(parts)).map(function, parts))
 
 
 @lru_cache(maxsize=1)

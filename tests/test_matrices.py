@@ -1,5 +1,7 @@
 """Exported matrices are those of the calculus: exact sequences, Gram matrices of derivatives, products, projections."""
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -144,6 +146,31 @@ def test_iterations_belong_to_the_element_not_to_the_mesh():
     assert abs(fine - coarse) <= 4
     assert fine < 35
     assert fem.MassSolver(fem.SparseMatrix(masses[1].to_scipy())).iterations < fine
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+@pytest.mark.parametrize(
+    ("element", "copies"), [(("CG", 2), 1), (("RT", 2), 1), (("DG", 1), 1), (("CG", 2, 2), 2), (("CG", 1, 3), 3)]
+)
+def test_factors_and_iterations_invert_a_mass_matrix(element, copies, dtype, tolerance):
+    mesh = fd.UnitSquareMesh(8, 6)
+    V = fd.VectorFunctionSpace(mesh, *element[:2], dim=element[2]) if len(element) > 2 else fd.FunctionSpace(mesh, *element)
+    space = fem.export({"V": V})["V"]
+    solver = fem.MassSolver(fem.SparseMatrix(space.mass.to_scipy(), dtype))
+    assert solver.copies == copies
+    b = random_field(space, 3).to(dtype)
+    columns = b.T.reshape(-1, 3 * copies)
+    by_iterations = solver.iterate(columns).reshape(space.num_dofs, 3).T
+    for x in (solver(b), by_iterations, pickle.loads(pickle.dumps(solver))(b), solver.double()(b)):
+        assert (solver.mass(x.double()) - b).norm() <= tolerance * b.norm()
+
+
+def test_a_solver_may_be_forgotten_before_its_gradient_is_asked_for(two_meshes):
+    space = two_meshes[0]["V"]
+    b = random_field(space).requires_grad_()
+    fem.MassSolver(space.mass)(b).square().sum().backward()
+    solver = fem.MassSolver(space.mass)
+    torch.testing.assert_close(b.grad, 2 * solver(solver(b.detach())))
 
 
 def test_inverse_mass_is_linear_in_every_mode(two_meshes):
