@@ -14,6 +14,8 @@ from ..errors import InputError
 from .figure import INK, number_decades, save
 from .mesh import TAG_COLOURS
 
+_ROUNDING = 1e-13  # shares of the energy below it are not drawn: single precision has no more digits
+
 #: Abscissae and ordinates of a curve.
 Curve = tuple[ArrayLike, ArrayLike]
 
@@ -68,6 +70,7 @@ def plot_spectra(curves: Mapping[str, Curve], path: str | os.PathLike, *, slopes
         height = np.interp(ends[0], k, E) * 3
         ax.plot(ends, height * (ends / ends[0]) ** slope, ":", color="#777777", linewidth=1.2, label=name)
     ax.set(xscale="log", yscale="log", xlabel="wave number", ylabel="energy")
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], _ROUNDING * float(E.max())))
     _finish(figure, ax, path)
 
 
