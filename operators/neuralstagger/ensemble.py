@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import pi, sqrt
 
 import torch
-from scipy.stats import t as students_t
+from scipy.special import stdtr
 from torch import Tensor
 
 from ...errors import InputError
@@ -87,7 +87,7 @@ class Ensemble:
         predicted = self.predicted.flatten()
         widths = torch.linspace(0.1, 3.0, 30, dtype=torch.float64)
         shares = [float((error <= float(z) * predicted).double().mean()) for z in widths]
-        nominal = 2 * students_t.cdf(widths.numpy(), self.members - 1) - 1
+        nominal = 2 * stdtr(self.members - 1, widths.numpy()) - 1
         pair = torch.stack([spread, error]).double()
         return {
             "spread_skill": float(predicted.square().mean().sqrt() / error.square().mean().sqrt()),
