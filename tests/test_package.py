@@ -121,7 +121,7 @@ def test_every_folder_with_code_is_listed_as_a_package():
 
 
 def test_every_import_is_a_declared_dependency():
-    names = {"hydra-core": {"hydra", "omegaconf", "yaml"}}
+    names = {"hydra-core": {"hydra", "omegaconf", "yaml"}, "pillow": {"PIL"}}
     declared: set[str] = set()
     for requirement in PROJECT["project"]["dependencies"]:
         name = re.split(r"[<>=!~\[ ]", requirement)[0]
