@@ -41,8 +41,8 @@ def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
         return [build(node, disc) for node in config]
     if not isinstance(config, Mapping):
         return config
-    if len(config) == 1 and (reference := _REFERENCES.get(next(iter(config)))):
-        return reference(disc, next(iter(config.values())))
+    if len(config) == 1 and (kind := next(iter(config))) in _REFERENCES:
+        return _part(disc, kind, config[kind])
     arguments = {key: build(node, disc) for key, node in config.items() if key not in ("_target_", "_partial_")}
     if "_target_" not in config:
         return arguments
@@ -66,7 +66,19 @@ def build(config: Any, disc: "Discretization | Grids | None" = None) -> Any:
     except ThalwegError:
         raise
     # What a value of another kind leads to, a word where a number belongs.
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
         plain = {key: value for key, value in arguments.items() if isinstance(value, str | int | float)}
         values = ", ".join(f"{key}={value!r}" for key, value in plain.items())
         raise InputError(f"{target} cannot be made of the configured values {values or 'it has'} ({error}).") from error
+
+
+def _part(disc: Any, kind: str, named: Any) -> Any:
+    """What a reference stands for."""
+    try:
+        return _REFERENCES[kind](disc, named)
+    except (AttributeError, TypeError) as error:
+        raise InputError(
+            f"{kind}: {named} stands for no part of the data's {type(disc).__name__} ({error}). Grids have only _space_ and _spacings_, "
+            "which spaces of finite elements do not have; _transfer_, _derivative_ and _product_ take two names. Choose an operator and "
+            "training for this kind of data."
+        ) from error

@@ -14,6 +14,7 @@ from ..errors import FileError, InputError
 from ..fem import Space
 
 _SAME = 1e-6  # of the size of the domain: points that close are one
+_FLAT = 1e-12  # least of the principal moments of neighbours, relative to the largest
 
 
 def at_nodes(points: np.ndarray, values: np.ndarray, space: Space) -> np.ndarray:
@@ -59,19 +60,20 @@ def scattered(points: np.ndarray, values: np.ndarray, space: Space, neighbours: 
         ``(..., num_dofs)``.
 
     Raises:
-        InputError: too few points, points on one line, or the shapes do not fit.
+        InputError: too few points or neighbours, neighbours on one line or in one plane, or the shapes do not fit.
     """
     points, values = _checked(points, values, space)
-    if len(points) < space.mesh.dim + 1:
-        raise InputError(f"{len(points)} points do not determine a linear function in {space.mesh.dim} dimensions; give more.")
+    neighbours, where = min(neighbours, len(points)), space.dual_points.double().cpu().numpy()
+    if neighbours < space.mesh.dim + 1:
+        raise InputError(f"{neighbours} points do not determine a linear function in {space.mesh.dim} dimensions; give more.")
+    _require_spread(points, where, neighbours)
     lead, components = values.shape[:-2], values.shape[-1]
     columns = np.moveaxis(values, -2, 0).reshape(len(points), -1)
     try:
-        spline = RBFInterpolator(points, columns, neighbors=min(neighbours, len(points)), smoothing=smoothing)
-        found = spline(space.dual_points.double().cpu().numpy())
+        found = RBFInterpolator(points, columns, neighbors=neighbours, smoothing=smoothing)(where)
     except np.linalg.LinAlgError as error:
         raise InputError(
-            f"The points do not determine a field ({error}): some coincide, or neighbours lie on one line. Give more neighbours."
+            f"The points do not determine a field ({error}): some of them coincide. Leave out those that are there twice."
         ) from error
     at_points = torch.from_numpy(np.moveaxis(found.reshape(-1, *lead, components), 0, -2).copy())
     shaped = at_points.reshape(*lead, -1, *space.element.value_shape)
@@ -105,6 +107,18 @@ def vtu_series(files: Iterable[str | os.PathLike], name: str, space: Space) -> n
     from ..visualization import read_vtu_field
 
     return np.stack([read_vtu_field(path, name, space).numpy() for path in files])
+
+
+def _require_spread(points: np.ndarray, where: np.ndarray, neighbours: int) -> None:
+    """Refuse points whose neighbours lie on one line, or in one plane, up to rounding: splines through them are noise beside it."""
+    _, near = KDTree(points).query(where, neighbours)
+    offsets = points[near] - points[near].mean(axis=1, keepdims=True)
+    spread = np.linalg.eigvalsh(np.swapaxes(offsets, 1, 2) @ offsets)
+    if (flat := np.flatnonzero(spread[:, 0] <= _FLAT * spread[:, -1])).size:
+        raise InputError(
+            f"The {neighbours} points nearest to {where[flat[0]].tolist()} lie on one line or in one plane, and determine no linear "
+            "function. Give more neighbours, or points that fill the domain."
+        )
 
 
 def _checked(points: np.ndarray, values: np.ndarray, space: Space) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..errors import InputError
 from .assembly import derivative, product
@@ -41,8 +42,8 @@ def export(
         dtype: of the matrices and the compiled forms.
 
     Raises:
-        InputError: a name is not an identifier, a pair names an unknown space, a space or mesh cannot be exported, no such matrix
-            exists, or points lie outside the domain.
+        InputError: a name is not an identifier or is taken, a pair names an unknown space, a space or mesh cannot be exported, no such
+            matrix exists, or points lie outside the domain.
 
     Example:
         >>> import firedrake as fd
@@ -65,6 +66,9 @@ def export(
             )
     if unfit := [name for name in (*spaces, *observations, *forms) if not name.isidentifier()]:
         raise InputError(f"A part cannot be called {unfit[0]!r}: use letters, digits and underscores, as for a Python name.")
+    # Parts are kept in modules, whose own attributes are no names.
+    if taken := [name for name in (*spaces, *observations, *forms) if hasattr(nn.ModuleDict, name) or name == "training"]:
+        raise InputError(f"A part cannot be called {taken[0]!r}, which PyTorch's modules use themselves; choose another name.")
     used = {name for pair in transfers + derivatives + products for name in pair} | {of for of, _ in observations.values()}
     if missing := sorted(used - set(spaces)):
         raise InputError(f"There is no space {missing[0]!r} among the exported {', '.join(map(repr, spaces))}.")

@@ -75,10 +75,10 @@ class RieszMap(nn.Module):
         self.register_buffer("coarsest", torch.from_numpy(inverse).to(dtype), persistent=False)
 
     def forward(self, r: Tensor) -> Tensor:
-        """The representatives ``(..., dofs)`` of functionals ``(..., dofs)``.
+        """The representatives ``(..., dofs)`` of functionals ``(..., dofs)``, in the map's precision.
 
         Raises:
-            InputError: the last axis has another length, or the residual a precision that the map does not have.
+            InputError: the last axis has another length, or the residual a higher precision than the map.
         """
         if r.ndim == 0 or r.shape[-1] != self.num_dofs:
             raise InputError(
@@ -99,7 +99,7 @@ class RieszMap(nn.Module):
     def _cycle(self, level: int, b: Tensor) -> Tensor:
         """One V-cycle for columns ``(dofs, batch)``, from zero."""
         if level == len(self.operators):
-            return self.coarsest @ b
+            return self.coarsest @ b.to(self.coarsest.dtype)
         smoother = self.get_buffer(f"_smoother_{level}")[:, None]
         z = smoother * b
         for _ in range(self.sweeps - 1):

@@ -141,11 +141,11 @@ class MultigridProcessor(nn.Module):
     Args:
         hierarchy: spaces from fine to coarse, scalar Lagrange elements; the first is the encoder's and the decoder's.
         dirichlet: tags of the boundary where corrections vanish on every level.
-        pre, post, coarse: smoothing steps before and after the coarse correction, and on the coarsest level.
+        pre, post, coarse: smoothing steps before (one or more) and after the coarse correction, and on the coarsest level (one or more).
         start_at_zero: whether it gives zero until it is trained, for corrections of a prediction.
 
     Raises:
-        InputError: there is no hierarchy, or no such tag; no channels or blocks.
+        InputError: there is no hierarchy, or no such tag; no channels, blocks or smoothing steps.
     """
 
     def __init__(
@@ -170,6 +170,11 @@ class MultigridProcessor(nn.Module):
         if min(channels, blocks) < 1:
             raise InputError(
                 f"A multigrid processor has one channel and one block or more, not channels={channels} and blocks={blocks}."
+            )
+        if min(pre, coarse) < 1 or post < 0:
+            raise InputError(
+                "A cycle begins with a smoothing step, and takes one or more on the coarsest level; there are none with "
+                f"pre={pre}, post={post} and coarse={coarse}."
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         levels = len(hierarchy)

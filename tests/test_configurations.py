@@ -12,7 +12,8 @@ from small import configuration
 from thalweg.configuration import build
 from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import InputError
-from thalweg.fem import load
+from thalweg.fem import Grid, load
+from thalweg.fem.uniform_grid import Grids
 from thalweg.operators import SPON, Operator, build_operator
 from thalweg.solvers import Problem
 from thalweg.solvers.family import ProblemFamily
@@ -125,3 +126,7 @@ def test_wrong_targets_and_arguments_are_named(dataset: Path, operator_config: d
         build_operator(operator_config, disc)
     with pytest.raises(InputError, match=r"'W'.*'V', 'V1', 'V2'"):
         build({"space": {"_space_": "W"}}, disc)
+    with pytest.raises(InputError, match=r"_spacings_: V stands for no part of the data's Discretization"):
+        build({"spacings": {"_spacings_": "V"}}, disc)
+    with pytest.raises(InputError, match=r"_hierarchy_: V stands for no part of the data's Grids"):
+        build({"processor": {"hierarchy": {"_hierarchy_": "V"}}}, Grids({"grid": Grid((8, 8))}))

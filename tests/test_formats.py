@@ -110,6 +110,19 @@ def test_scattered_values_converge_to_a_smooth_field(disc: fem.Discretization):
         data.scattered(np.full((9, 2), np.nan), np.zeros(9), disc["V"])
 
 
+def test_points_that_determine_no_linear_function_are_refused(disc: fem.Discretization):
+    along = np.linspace(0, 1, 40)
+    for direction in ((1, 0), (1, 1), (1, np.sqrt(2))):
+        with pytest.raises(InputError, match="on one line"):
+            data.scattered(along[:, None] * direction, along, disc["V"])
+    points = rng.uniform(size=(40, 2))
+    with pytest.raises(InputError, match="2 points do not determine"):
+        data.scattered(points, along, disc["V"], neighbours=2)
+    points[:20] = points[20:]
+    with pytest.raises(InputError, match="there twice"):
+        data.scattered(points, along, disc["V"])
+
+
 def test_a_series_of_vtu_files_is_read_as_a_trajectory(disc: fem.Discretization, tmp_path: Path):
     frames = rng.standard_normal((3, 63))
     entries = []

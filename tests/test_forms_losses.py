@@ -120,6 +120,15 @@ def test_a_residual_finer_than_its_riesz_map_is_refused(poisson):
         riesz(disc).float()(guesses(disc))
 
 
+@pytest.mark.parametrize("levels", [("V3",), ("V2", "V3")])
+def test_a_coarser_residual_is_represented_in_the_precision_of_its_map(levels: tuple[str, ...], poisson):
+    disc, _ = poisson
+    B = fem.RieszMap(disc.hierarchy(*levels), dirichlet=WHOLE)
+    r = torch.randn(3, B.num_dofs, generator=torch.Generator().manual_seed(0))
+    assert B(r).dtype == torch.float64
+    torch.testing.assert_close(B(r), B(r.double()), rtol=1e-6, atol=1e-7)
+
+
 def test_a_functional_is_no_residual():
     V = fd.FunctionSpace(fd.UnitSquareMesh(2, 2), "CG", 1)
     E = fem.compile_form(fd.Function(V, name="u") ** 2 * fd.dx, fem.export({"V": V}))

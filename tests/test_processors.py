@@ -13,6 +13,7 @@ from thalweg.operators import (
     InterpolationEncoder,
     JointEncoder,
     MessagePassingProcessor,
+    MultigridProcessor,
     PlainDecoder,
     PointwiseProcessor,
     SliceAttentionProcessor,
@@ -198,6 +199,9 @@ def test_wrong_input_is_explained():
         CoarseProcessor(disc.hierarchy("V", "V1"), PointwiseProcessor(2, 3), 1)
     with pytest.raises(InputError, match="two spaces or more"):
         CoarseProcessor(disc.hierarchy("V"), PointwiseProcessor(3, 3), 1)
+    for steps in ({"pre": 0}, {"post": -1}, {"coarse": 0}):
+        with pytest.raises(InputError, match="A cycle begins with a smoothing step"):
+            MultigridProcessor(disc.hierarchy("V", "V1"), 2, **steps)
     with pytest.raises(InputError, match="cannot be shared by 3 heads"):
         SliceAttentionProcessor(disc["V"], 1, channels=8, heads=3)
     with pytest.raises(InputError, match="tags or coordinates"):

@@ -335,6 +335,7 @@ def test_what_cannot_be_exported_is_refused(taylor_hood):
     V = fd.FunctionSpace(mesh, "CG", 1)
     refused = {
         "letters": {"not a name": V},
+        "'type', which PyTorch": {"type": V},
         "no finite-element space": {"R": fd.FunctionSpace(mesh, "R", 0)},
         "extruded": {"V": fd.FunctionSpace(fd.ExtrudedMesh(mesh, 2), "CG", 1)},
     }
