@@ -5,7 +5,9 @@ from importlib.metadata import version as installed
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from numpy.typing import ArrayLike
 from sphinx.util.nodes import make_refnode
+from sphinx.util.typing import stringify_annotation
 
 project = "thalweg"
 author = "The thalweg authors"
@@ -40,6 +42,18 @@ def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
         lines[i] = "".join(part if part.startswith("``") else part.replace("|", "\\|") for part in parts)
 
 
+def leave_out_torchs(app, what, name, obj, options, lines: list[str]) -> None:
+    """What every module of torch inherits says nothing of ours."""
+    if lines and lines[0].startswith(("Initialize internal Module state", "Define the computation performed at every call")):
+        lines.clear()
+
+
+def name_array_like(app, what, name, obj, options, signature, returned):
+    """The many types that numpy makes an array of go by their one name."""
+    named = [text and text.replace(stringify_annotation(ArrayLike, "smart"), "ArrayLike") for text in (signature, returned)]
+    return tuple(named)
+
+
 def mathml(node, display: str = "inline") -> str:
     """A formula; norms with exponents have their bars at the height of the line."""
     return convert(node.astext(), display=display).replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')
@@ -70,4 +84,6 @@ def link_by_last_name(app, env, node, shown):
 def setup(app) -> None:
     app.add_html_math_renderer("mathml", inline_renderers=(inline_formula, None), block_renderers=(displayed_formula, None))
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", leave_out_torchs)
+    app.connect("autodoc-process-signature", name_array_like)
     app.connect("missing-reference", link_by_last_name)
