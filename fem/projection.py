@@ -38,7 +38,8 @@ class MassSolver(nn.Module):
 
     References:
         [1] Wathen and Rees (2009), Chebyshev semi-iteration in preconditioning for problems including the mass matrix, Electronic
-            Transactions on Numerical Analysis 34.
+        Transactions on Numerical Analysis 34.
+
         [2] Wathen (1987), Realistic eigenvalue bounds for the Galerkin mass matrix, IMA Journal of Numerical Analysis 7.
     """
 
