@@ -1,5 +1,6 @@
 .PHONY: run test install lint docs clean
 
+PYTHON := python3
 BIN := .venv/bin
 
 # From nothing to a trained operator: data, training, evaluation, prediction, pictures in outputs/quickstart.
@@ -24,7 +25,7 @@ docs: install
 
 # Installs Firedrake and thalweg into .venv; does nothing when that is done.
 install:
-	@python3 scripts/install.py
+	@$(PYTHON) scripts/install.py
 
 clean:
 	rm -rf outputs datasets build dist docs/build *.egg-info

@@ -4,6 +4,8 @@ Runs on a bare Python 3.11 with nothing but the standard library. Every step is 
 interrupted installation goes on where it stopped. Wheels that have to be compiled are kept under ``~/.cache/thalweg``.
 """
 
+from __future__ import annotations  # lest an older Python fail before it is told that it is too old
+
 import hashlib
 import json
 import os
@@ -66,6 +68,20 @@ PETSC_CONFIGURE_OPTIONS = " ".join(
         "--with-scalapack-lib=-lscalapack-openmpi",
     ]
 )
+
+NEEDED = 4e9  # bytes on the disk: .venv takes half of it, what is compiled in between another quarter
+
+#: What the log of a failed step says, and what that means.
+CAUSES = {
+    r"No space left on device": "The disk is full.",
+    r"Temporary failure|Name or service not known|Could not resolve|Network is unreachable|NewConnectionError|ConnectTimeout|ProxyError": (
+        "The network could not be reached; a proxy is told by the variables http_proxy and https_proxy."
+    ),
+    r"CERTIFICATE_VERIFY_FAILED": "The network's certificate is not trusted; PIP_CERT names a file of certificates to pip.",
+    r"Killed signal|signal 9": "The system ended it, most likely for lack of memory: 4 GB are enough.",
+    r"Could not get lock": "Another process is installing packages; wait for it.",
+    r"command not found|No such file or directory: '(?:mpicc|gcc|gfortran|make)'": "A compiler or a tool of its is missing.",
+}
 
 # Where the shared libraries that Firedrake's extensions link against lie, from site-packages.
 LIBRARY_DIRS = (
@@ -148,8 +164,12 @@ def run_logged(label: str, command: list[str | Path], minutes: float, env: dict[
             process.terminate()
             stop("Interrupted. What is finished is kept: start the same command again to go on.")
     if code:
-        say("".join(log.read_text(errors="replace").splitlines(keepends=True)[-30:]))
-        stop(f"'{label}' failed (exit code {code}). The whole log is {log}. Start the same command again after mending it.")
+        written = log.read_text(errors="replace")
+        say("".join(written.splitlines(keepends=True)[-30:]))
+        cause = "".join(f" {text}" for pattern, text in CAUSES.items() if re.search(pattern, written))
+        stop(
+            f"'{label}' failed (exit code {code}).{cause} The whole log is {log}. Start the same command again after mending it."
+        )
     say(f"    done in {time.monotonic() - start:.0f} s")
 
 
@@ -221,6 +241,9 @@ def make_venv() -> None:
     made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
+        said = (made.stdout + made.stderr).strip()
+        if "ensurepip" not in said:
+            stop(f"{sys.executable} -m venv {VENV} failed:\n\n{said}")
         if os.geteuid() == 0 and shutil.which("apt-get"):
             apt_install(["python3-venv"])
             subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
@@ -295,6 +318,12 @@ def install_source(source: Source) -> None:
         pip_install(f"{source.name} {source.version}, installed", 0.2, "--no-deps", built_wheel(source))
 
 
+def keep_to_own_petsc() -> None:
+    """Where PETSc lies is written into petsc4py's wheel, which may have been built for another clone."""
+    for written in (VENV / "lib").glob("python3*/site-packages/petsc4py/lib/petsc.cfg"):
+        written.write_text(f"PETSC_DIR  = {written.parents[2] / 'petsc'}\nPETSC_ARCH = \n")
+
+
 def link_firedrake(python: str) -> None:
     """Let .venv see the site-packages of an environment that already has Firedrake."""
     code = "import site, sys; print('\\n'.join(p for p in sys.path if p.endswith('-packages')))"
@@ -335,15 +364,35 @@ def fingerprint() -> str:
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
+def require_space() -> None:
+    if (free := shutil.disk_usage(ROOT).free) < NEEDED:
+        stop(f"The installation needs {NEEDED / 1e9:.0f} GB of disk; {ROOT} has {free / 1e9:.1f} GB left. Free some space first.")
+
+
 def main() -> None:
+    try:
+        install()
+    except OSError as error:
+        stop(
+            f"{error.filename or 'A file'} cannot be used ({error.strerror or error}). Mend that, and start the same command again."
+        )
+
+
+def install() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036  this script runs before anything has checked the version
-        stop(f"thalweg needs Python 3.11 or newer; this is {platform.python_version()} ({sys.executable}).")
+        stop(
+            f"thalweg needs Python 3.11 or newer; this is {platform.python_version()} ({sys.executable}). Where there is another, name it: "
+            "make run PYTHON=python3.12."
+        )
     if STAMP.exists() and STAMP.read_text() == fingerprint() and PYTHON.exists():
         return
+    if not PYTHON.exists():
+        require_space()
     start = time.monotonic()
     say("Installing thalweg and Firedrake into .venv (about 15 min the first time on a machine, 2 min after that)")
     make_venv()
     install_firedrake()
+    keep_to_own_petsc()
     install_gmsh_libraries()
     pip_install("thalweg and what it needs", 1, "-e", f"{ROOT}[dev]")
     STAMP.write_text(fingerprint())
