@@ -1,6 +1,7 @@
-"""Fixtures shared by the tests: one small data set and one small trained run, made through the commands as a user makes them."""
+"""Fixtures shared by the tests: an empty current folder, one small data set and one small trained run, made as a user makes them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,21 @@ from small import configuration
 
 # Small tensors gain nothing from threads, and several processes that wait for one another's lose much.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures that serve several tests do not see the checkout's ``datasets`` and ``outputs``, and write nothing there."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")

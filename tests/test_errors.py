@@ -69,7 +69,6 @@ def test_an_unknown_experiment_is_answered_with_those_there_are():
 
 
 def test_a_missing_run_is_named():
-    assert_explained(thalweg("evaluate"), "Missing mandatory value: run")
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         config = compose("evaluate", overrides=["run=nowhere"])
     with pytest.raises(FileError, match=r"nowhere does not exist.*outputs/quickstart"):
@@ -313,7 +312,3 @@ def test_arguments_of_a_wrong_kind_are_named(dataset: Path, tmp_path: Path):
         with pytest.raises(InputError, match=re.escape(message)):
             mistake()
 
-
-def test_a_key_that_another_refers_to_is_missing():
-    done = thalweg("train", *SMALL, "~problem.dirichlet")
-    assert_explained(done, "'problem.dirichlet' not found, but", "refers to it", "to null")
