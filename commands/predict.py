@@ -75,7 +75,7 @@ def _solved(
     """What the reference solver makes of the prediction, or of the predictions of one step after the other."""
     states = _states(objective)
     if not states or times is None:
-        return refine(trained, batch, prediction)
+        return refine(trained, batch, prediction, config.savings)
     if config.inputs is not None:
         batch = _started(batch, states)
     table = (Path(config.output) if config.output else trained.folder / "prediction").with_suffix(".steps.csv")

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ..configuration import build
-from ..errors import InputError
+from ..errors import DivergedError, InputError
 from ..fem import Discretization, DiscretizationFamily, export
 from ..fem.firedrake import firedrake
 from .run import Run
@@ -27,13 +27,17 @@ ONLY_NONLINEAR = (
 )
 
 
-def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The solution of the run's problem for a batch of one, ``{name}_solved``, found from the prediction; the savings go to the log.
+def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor], compare: bool = True) -> dict[str, Tensor]:
+    """The solution of the run's problem for a batch of one, ``{name}_solved``, found from the prediction, or, where Newton's method
+    diverges from there, from rest; the savings, or that there are none, go to the log.
+
+    Args:
+        compare: also solve from rest where the prediction is good enough.
 
     Raises:
         InputError: the run is on grids, its problem is linear, or the prediction lacks an output.
         FingerprintError: the problem's mesh is not that of the run.
-        DivergedError: Newton's method does not converge from the prediction.
+        DivergedError: Newton's method converges neither from the prediction nor from rest.
     """
     problem = solved_problem(trained)
     if problem.nonlinear_solver is None:
@@ -44,16 +48,26 @@ def refine(trained: Run, fields: dict[str, Tensor], prediction: dict[str, Tensor
         )
     inputs = {name: function(problem, name, fields[name]) for name in problem.inputs}
     guess = {name: function(problem, name, prediction[name]) for name in problem.outputs}
-    _, cold, cold_seconds = counted(problem, lambda: problem.solve(inputs))
-    solution, warm, warm_seconds = counted(problem, lambda: problem.solve_from(inputs, guess))
-    log.info(
-        "solved to tolerance from the prediction: %d Newton iterations, %.3g s; from rest: %d, %.3g s",
-        warm,
-        warm_seconds,
-        cold,
-        cold_seconds,
-    )
+    starts = {"the prediction": lambda: problem.solve_from(inputs, guess), "rest": lambda: problem.solve(inputs)}
+    cold = _cost_from_rest(problem, starts["rest"]) if compare else ""
+    solution, warm, seconds, diverged = first_converged(problem, starts)
+    if diverged:
+        log.warning(
+            "Newton's method diverges from the prediction; solved from rest: with the failed attempt %d iterations, %.3g s",
+            warm,
+            seconds,
+        )
+    else:
+        log.info("solved to tolerance from the prediction: %d Newton iterations, %.3g s%s", warm, seconds, cold)
     return {f"{name}_solved": dofs(solution[name]) for name in problem.outputs}
+
+
+def _cost_from_rest(problem: "Problem", solve: Callable[[], dict[str, Any]]) -> str:
+    try:
+        _, iterations, seconds = counted(problem, solve)
+    except DivergedError:
+        return "; from rest it diverges"
+    return f"; from rest: {iterations}, {seconds:.3g} s"
 
 
 def solved_problem(trained: Run) -> "Problem":
@@ -93,6 +107,27 @@ def counted(problem: "Problem", solve: Callable[[], dict[str, Any]]) -> tuple[di
     with _newton_iterations(problem.nonlinear_solver) as count:
         solution = solve()
     return solution, count[0], time.perf_counter() - start
+
+
+def first_converged(
+    problem: "Problem", starts: Mapping[str, Callable[[], dict[str, Any]]]
+) -> tuple[dict[str, Any], int, float, list[str]]:
+    """The solution from the first start that Newton's method converges from; the iterations and seconds of it and of those before;
+    and the names of those, from which it diverged.
+
+    Raises:
+        DivergedError: it converges from none; the message has the reason of each.
+    """
+    begin, failures = time.perf_counter(), dict[str, str]()
+    with _newton_iterations(problem.nonlinear_solver) as count:
+        for name, solve in starts.items():
+            try:
+                solution = solve()
+            except DivergedError as error:
+                failures[name] = str(error)
+                continue
+            return solution, count[0], time.perf_counter() - begin, list(failures)
+    raise DivergedError("No start leads to a solution. " + " ".join(f"From {name}: {why}" for name, why in failures.items()))
 
 
 @contextmanager

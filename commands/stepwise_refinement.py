@@ -1,15 +1,18 @@
 """Predictions of time steps as initial guesses of their problem's implicit solver: trajectories that are solved to tolerance.
 
-The operator is given the solved state of each step, not its own prediction, so that its errors do not add up.
+The operator is given the solved state of each step, not its own prediction, so that its errors do not add up. A step that Newton's
+method does not find from the prediction is solved from the step before, or else from rest.
 """
 
 import csv
 import logging
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +25,7 @@ from ..progress_bar import progress
 from ..storage import atomic
 from ..training.objectives import Objective, Rollout
 from ..training.objectives.trajectory import frame, in_time, require_states
-from .refinement import counted, dofs, function, solved_problem
+from .refinement import counted, dofs, first_converged, function, solved_problem
 from .run import Run
 
 if TYPE_CHECKING:
@@ -44,21 +47,28 @@ Fields = Mapping[str, Any]
 class Solve:
     """Newton's iterations and the seconds of one step; those from the prediction are with the operator's.
 
-    ``difference`` is the largest one from the solution found from the prediction, relative to the largest value of each output.
+    ``difference`` is the largest one from the solution found from the prediction, relative to the largest value of each output. Where
+    Newton's method diverged from the prediction, ``fallback`` is the start that it was solved from instead, and the failed
+    attempt's iterations and seconds count, too.
     """
 
     iterations: int
     seconds: float
     difference: float
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
 class SolvedStep:
-    """A step to ``time``: its outputs ``(1, dofs)``, and the solve from each start by its name."""
+    """A step to ``time``: its outputs ``(1, dofs)``, and the solve from each start by its name.
+
+    ``diverged`` are the starts from which Newton's method diverged; of these, only the prediction has a solve.
+    """
 
     time: float
     outputs: dict[str, Tensor]
     solves: dict[str, Solve]
+    diverged: tuple[str, ...] = ()
 
 
 def refine_steps(
@@ -75,19 +85,24 @@ def refine_steps(
     Raises:
         InputError: the operator is not given one frame to return the next, or the problem makes no implicit steps on one mesh.
         FingerprintError: the problem's mesh is not that of the run.
-        DivergedError: Newton's method does not converge.
+        DivergedError: Newton's method does not converge from any start; the steps before are in the table.
     """
     if not isinstance(objective, Rollout):
         raise InputError("Only operators that take one frame to the next begin the steps of a solver; leave out refine=true.")
     problem, operator = solved_problem(trained), trained.operator(trained.discretization())
     steps: list[SolvedStep] = []
-    with progress("solving", len(times) - 1, "steps") as advance:
-        for step in solve_steps(problem, operator, batch, objective.states, times, OTHERS if compare else ()):
-            steps.append(step)
-            advance(len(steps))
-    write_table(table, steps)
+    try:
+        with progress("solving", len(times) - 1, "steps") as advance:
+            for step in solve_steps(problem, operator, batch, objective.states, times, OTHERS if compare else ()):
+                steps.append(step)
+                advance(len(steps))
+    finally:
+        write_table(table, steps)
     for start, mean in summary(steps).items():
         log.info("from %s: %.2f Newton iterations and %.3g s a step", start, mean["iterations"], mean["seconds"])
+    for start, number in Counter(start for step in steps for start in step.diverged).items():
+        instead = ", which were solved from another start" if start == PREDICTION else ""
+        log.warning("from %s, Newton's method diverged at %d of %d steps%s", start, number, len(steps), instead)
     log.info("%d steps, each solved to the same tolerance, in %s", len(steps), table)
     return {f"{name}_solved": torch.stack([step.outputs[name] for step in steps], dim=1) for name in problem.outputs}
 
@@ -106,11 +121,11 @@ def solve_steps(
         batch: of one, ``(1, time, dofs)`` for the states, of which the first frame is read, and for inputs that vary in time.
         states: the fields that the operator takes at one frame and returns at the next.
         times: of the first frame and of those that are solved.
-        starts: of :data:`OTHERS`, as soon as the steps they need have been made; those that Newton's method diverges from are left out.
+        starts: of :data:`OTHERS`, as soon as the steps they need have been made.
 
     Raises:
         InputError: the problem makes no implicit steps, or lacks an input.
-        DivergedError: Newton's method does not converge from a prediction.
+        DivergedError: Newton's method converges neither from a prediction nor from the previous step or rest.
     """
     given, driven = frame(batch, 0, states), in_time(batch, states) - {*states}
     inputs = {name: function(problem, name, given[name]) for name in problem.inputs if name in given}
@@ -118,23 +133,34 @@ def solve_steps(
     older: Fields | None = None
     for number, (now, then) in enumerate(pairwise(times)):
 
-        def solved(guess: Fields, state: Fields = state, now: float = now) -> tuple[dict[str, Any], int, float]:
-            return counted(problem, lambda: problem.step_from(inputs, state, guess, now))
+        def step(guess: Fields, state: Fields = state, now: float = now) -> dict[str, Any]:
+            return problem.step_from(inputs, state, guess, now)
 
-        if number == 0:
-            solved(_prediction(problem, operator, given, states))  # what is compiled and analysed once is not counted
+        if number == 0:  # what is compiled and analysed once is not counted
+            guess = _prediction(problem, operator, given, states)
+            with suppress(DivergedError):
+                step(guess)
         began = time.perf_counter()
         guess = _prediction(problem, operator, given, states)
         predicted = time.perf_counter() - began
-        found, iterations, seconds = solved(guess)
-        solves = {PREDICTION: Solve(iterations, predicted + seconds, 0.0)}
+        try:
+            guesses = {PREDICTION: guess, PREVIOUS_STEP: state, REST: {}}
+            attempts = {start: partial(step, guess) for start, guess in guesses.items()}
+            found, iterations, seconds, failed = first_converged(problem, attempts)
+        except DivergedError as error:
+            raise DivergedError(f"Step {number + 1}, to t = {then:.6g}. {error}") from error
+        diverged, fallback = failed[:1], list(guesses)[len(failed)] if failed else ""
+        solves = {PREDICTION: Solve(iterations, predicted + seconds, 0.0, fallback)}
         for start in starts:
             if (guess := _guess(start, state, older, then - now)) is not None:
-                with suppress(DivergedError):
-                    again, iterations, seconds = solved(guess)
-                    solves[start] = Solve(iterations, seconds, _difference(again, found, problem.outputs))
+                try:
+                    again, iterations, seconds = counted(problem, partial(step, guess))
+                except DivergedError:
+                    diverged.append(start)
+                    continue
+                solves[start] = Solve(iterations, seconds, _difference(again, found, problem.outputs))
         outputs = {name: dofs(found[name]) for name in problem.outputs}
-        yield SolvedStep(then, outputs, solves)
+        yield SolvedStep(then, outputs, solves, tuple(diverged))
         state, older = found, state
         if number + 2 < len(times):
             advanced = {name: outputs[name].to(given[name]) for name in states}
@@ -177,7 +203,8 @@ def _difference(found: Fields, wanted: Fields, outputs: Sequence[str]) -> float:
 
 
 def summary(steps: Sequence[SolvedStep]) -> dict[str, dict[str, float]]:
-    """Mean iterations and seconds of a step, and the largest difference, of each start, over the steps that all were tried at."""
+    """Mean iterations and seconds of a step, and the largest difference, of each start, over the steps that all led to a solution;
+    and at how many of all steps Newton's method diverged from there."""
     starts = max(steps, key=lambda step: len(step.solves)).solves.keys()
     compared = [step for step in steps if step.solves.keys() == starts]
     found = {start: [step.solves[start] for step in compared] for start in starts}
@@ -186,6 +213,7 @@ def summary(steps: Sequence[SolvedStep]) -> dict[str, dict[str, float]]:
             "iterations": statistics.mean(solve.iterations for solve in solves),
             "seconds": statistics.mean(solve.seconds for solve in solves),
             "difference": max(solve.difference for solve in solves),
+            "diverged": sum(start in step.diverged for step in steps),
         }
         for start, solves in found.items()
     }
@@ -193,11 +221,10 @@ def summary(steps: Sequence[SolvedStep]) -> dict[str, dict[str, float]]:
 
 def write_table(path: Path, steps: Sequence[SolvedStep]) -> None:
     """A row for each step and start, as CSV."""
-    with atomic(path) as partial, partial.open("w", newline="") as file:
+    with atomic(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("step", "time", "start", "iterations", "seconds", "difference"))
+        writer.writerow(("step", "time", "start", "iterations", "seconds", "difference", "fallback"))
         for number, step in enumerate(steps, start=1):
             for start, solve in step.solves.items():
-                writer.writerow(
-                    (number, f"{step.time:.6g}", start, solve.iterations, f"{solve.seconds:.4g}", f"{solve.difference:.2g}")
-                )
+                cost = solve.iterations, f"{solve.seconds:.4g}", f"{solve.difference:.2g}", solve.fallback
+                writer.writerow((number, f"{step.time:.6g}", start, *cost))

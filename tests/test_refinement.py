@@ -11,8 +11,10 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from thalweg.commands import generate, predict, train
-from thalweg.commands.refinement import counted, function
-from thalweg.errors import InputError
+from thalweg.commands.refinement import counted, first_converged, function, solved_problem
+from thalweg.commands.run import Run
+from thalweg.commands.stepwise_refinement import PREDICTION, PREVIOUS_STEP, solve_steps, summary
+from thalweg.errors import DivergedError, InputError
 from thalweg.solvers import CylinderFlow, NonlinearDiffusion, Poisson, Problem, RadauIIA, SteadyCylinderFlow
 
 PROBLEMS = {
@@ -104,6 +106,41 @@ def test_time_steps_begin_at_predictions_and_end_at_the_solution(stepper: Path, 
     assert all(float(row["difference"]) < 1e-5 for found in solves.values() for row in found)
     iterations = {start: np.mean([int(row["iterations"]) for row in found]) for start, found in solves.items()}
     assert iterations["prediction"] < iterations["previous step"] < iterations["rest"]
+
+
+def test_a_step_that_diverges_from_its_prediction_is_solved_from_the_one_before(stepper: Path):
+    run = Run(str(stepper), "cpu")
+    disc = run.discretization()
+    data, operator, states = run.data("test", disc), run.operator(disc), run.objective(disc).states
+    batch, times = data.batch([0]), list(map(float, data.times))
+    calls = iter(range(len(times)))
+
+    def bad_twice(fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        prediction, spoiled = operator(fields), {2: float("nan"), 3: 1e3}.get(next(calls), 1.0)
+        return {name: spoiled * values for name, values in prediction.items()}
+
+    steps = list(solve_steps(solved_problem(run), bad_twice, batch, states, times, [PREVIOUS_STEP]))
+    assert [step.solves[PREDICTION].fallback for step in steps] == ["", PREVIOUS_STEP, PREVIOUS_STEP, "", ""]
+    assert [step.diverged for step in steps] == [(), (PREDICTION,), (PREDICTION,), (), ()]
+    # What failed is counted, too.
+    assert steps[2].solves[PREDICTION].iterations > steps[2].solves[PREVIOUS_STEP].iterations
+    assert summary(steps)[PREDICTION]["diverged"] == 2
+    for number, step in enumerate(steps, start=1):
+        stored = batch["u"][:, number]
+        assert (step.outputs["u"] - stored).abs().max() < 1e-5 * stored.abs().max()
+
+
+def test_the_first_start_that_converges_gives_the_solution():
+    problem = PROBLEMS["diffusion"]()
+    inputs = problem.random_inputs(np.random.default_rng(0))
+    exact, cold, _ = counted(problem, lambda: problem.solve(inputs))
+    lost = {"u": exact["u"].copy(deepcopy=True).assign(float("nan"))}
+    starts = {"the prediction": lambda: problem.solve_from(inputs, lost), "rest": lambda: problem.solve(inputs)}
+    found, iterations, _, diverged = first_converged(problem, starts)
+    assert (diverged, iterations >= cold) == (["the prediction"], True)
+    assert np.array_equal(found["u"].dat.data_ro, exact["u"].dat.data_ro)
+    with pytest.raises(DivergedError, match=r"No start leads to a solution\. From the prediction: .*diverged"):
+        first_converged(problem, {"the prediction": starts["the prediction"]})
 
 
 def test_time_steps_of_ones_own_are_solved_without_comparison(stepper: Path, tmp_path: Path):
