@@ -19,6 +19,7 @@ Scale = tuple[tuple[float, float], str]
 
 _COMPARED = ("reference", "prediction", "uncontrolled", "controlled", "wanted")
 _WIDTH, _HIGHEST = 8.5, 4.0  # inches: of the picture, whose letters are read at a page's width, and of a panel
+_LETTER = 0.085  # inches: of a title; panels are wider than their titles
 
 #: Perceptually uniform for fields; darker for larger errors; white at zero for signed errors.
 _FIELD, _ERROR, _SIGNED_ERROR = "viridis", "magma_r", "RdBu_r"
@@ -89,7 +90,7 @@ def arrange(panels: Mapping[str, Panel], columns: int, title: str = "") -> tuple
     rows = _rows(list(panels), columns)
     columns = max(map(len, rows))
     aspect = max(size[1] / size[0] for size in (extent(where) for where, _ in panels.values()))
-    width = min(_WIDTH / columns, _HIGHEST / min(aspect, 1))
+    width = max(min(_WIDTH / columns, _HIGHEST / min(aspect, 1)), _LETTER * max(map(len, panels)))
     height = (width - 0.35) * aspect + 1.15 + 0.07 * width
     figure = Figure(figsize=(columns * width, len(rows) * height + (0.3 if title else 0)), layout="constrained")
     axes = {}
