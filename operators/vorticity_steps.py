@@ -1,12 +1,11 @@
 """Flow in a closed box by learned steps of its vorticity: transport is local, so that a small stencil network knows all of it."""
 
-from math import pi
-
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..fem.uniform_grid import Grid
+from ..solvers.grid.fast_diagonalization import DirichletAxis, FastDiagonalization
 from .encoders import Fields
 from .operator import Operator
 
@@ -41,9 +40,7 @@ class VorticitySteps(Operator):
     """
 
     scales: Tensor
-    x_sines: Tensor
-    y_sines: Tensor
-    eigenvalues: Tensor
+    inverse: Tensor
 
     def __init__(
         self,
@@ -63,10 +60,9 @@ class VorticitySteps(Operator):
         self.grid, self.network, self.frames, self.steps, self.duration = grid, network, frames, steps, duration
         self.potential, self.stream = potential, stream
         self.linear = nn.Conv2d(7, 1, 3, padding=1)
-        (x_sines, x), (y_sines, y) = (_sines(n, h) for n, h in zip(grid.shape, grid.spacings, strict=True))
-        tables = {"x_sines": x_sines, "y_sines": y_sines, "eigenvalues": x[:, None] + y}
-        for name, table in tables.items():
-            self.register_buffer(name, table.float(), persistent=False)
+        axes = [DirichletAxis(n - 2, h) for n, h in zip(grid.shape, grid.spacings, strict=True)]
+        self.laplacian = FastDiagonalization(axes, torch.float32)
+        self.register_buffer("inverse", self.laplacian.tabulated(torch.reciprocal, torch.float32), persistent=False)
         #: Root mean squares of what a step sees; the last is also the scale of the vorticity's rate.
         self.register_buffer("scales", torch.ones(7, 1, 1))
 
@@ -109,8 +105,7 @@ class VorticitySteps(Operator):
 
     def _stream(self, w: Tensor) -> Tensor:
         """(−Δ)⁻¹ω inside."""
-        X, Y, eigenvalues = (table.to(w) for table in (self.x_sines, self.y_sines, self.eigenvalues))
-        return X @ ((X @ w @ Y) / eigenvalues) @ Y
+        return self.laplacian(w, self.inverse.to(w))
 
     def _slope(self, w: Tensor, axis: int) -> Tensor:
         n, h = w.shape[axis], self.grid.spacings[axis]
@@ -131,10 +126,3 @@ class VorticitySteps(Operator):
 def _with_walls(w: Tensor) -> Tensor:
     """Values inside with zeros on the walls."""
     return nn.functional.pad(w, (1, 1, 1, 1))
-
-
-def _sines(points: int, spacing: float) -> tuple[Tensor, Tensor]:
-    """The orthonormal eigenvectors of −d²/dx² at the points inside, as a symmetric matrix, and its eigenvalues."""
-    n = points - 1
-    k = torch.arange(1, n, dtype=torch.float64)
-    return (2 / n) ** 0.5 * torch.sin(pi * k[:, None] * k / n), (2 - 2 * torch.cos(pi * k / n)) / spacing**2

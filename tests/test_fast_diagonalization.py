@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from thalweg.solvers.grid import FreeSlip, Outflow, Periodic, Wall
-from thalweg.solvers.grid.fast_diagonalization import FastDiagonalization, NeumannAxis, PeriodicAxis
+from thalweg.solvers.grid.fast_diagonalization import DirichletAxis, FastDiagonalization, NeumannAxis, PeriodicAxis
 from thalweg.solvers.grid.ghosts import normal_laplacian, pressure_laplacian, tangential_laplacian
 
 f64 = torch.float64
@@ -15,6 +15,9 @@ f64 = torch.float64
 def dense(axis) -> torch.Tensor:
     if isinstance(axis, torch.Tensor):
         return axis
+    if isinstance(axis, DirichletAxis):
+        beside = torch.ones(axis.n - 1, dtype=f64).diag(1)
+        return (2 * torch.eye(axis.n, dtype=f64) - beside - beside.T) / axis.h**2
     return pressure_laplacian(axis.n, axis.h, (Periodic(), Periodic()) if isinstance(axis, PeriodicAxis) else (Wall(), Wall()))
 
 
@@ -31,12 +34,13 @@ def kronecker_sum(axes) -> torch.Tensor:
 KINDS = {
     "periodic": lambda n: PeriodicAxis(n, 0.3),
     "cosine": lambda n: NeumannAxis(n, 0.2),
+    "sine": lambda n: DirichletAxis(n, 0.4),
     "matrix": lambda n: pressure_laplacian(n, 0.5, (Wall(), Outflow())),
 }
 
 
 @pytest.mark.parametrize(
-    "kinds", [*product(KINDS, repeat=2), ("periodic", "cosine", "matrix"), ("matrix", "periodic", "periodic")]
+    "kinds", [*product(KINDS, repeat=2), ("periodic", "cosine", "matrix"), ("matrix", "periodic", "periodic"), ("sine",) * 3]
 )
 def test_functions_of_separable_operators_are_those_of_the_matrix(kinds):
     axes = [KINDS[kind](n) for kind, n in zip(kinds, (6, 5, 4), strict=False)]
