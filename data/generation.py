@@ -17,7 +17,7 @@ from ..progress_bar import progress
 from ..storage import only_writer
 from .card import write_card
 from .preview import PREVIEW, write_preview
-from .reference import Reference, reference
+from .reference import Reference, SampleFailed, Samples, reference
 from .shards import KIND, Provenance, Shard, read_provenance, shards, write_shard, write_spaces
 from .workers import workers
 
@@ -64,7 +64,7 @@ def generate(
         folder: of the data set, made if it is not there.
         num_samples: from number 0 on.
         seed: sample i depends on it and on i alone.
-        samples_per_shard: samples in a file; an interrupted generation loses one file at most.
+        samples_per_shard: samples in a file; a generation that is interrupted loses one file at most, one that fails its last batch.
         config: of the problem, which the samples' files keep and a later call must agree with. Without it, one of the samples that are
             there already is made again and compared.
         dtype: of what is stored, "float32" or "float64".
@@ -76,7 +76,7 @@ def generate(
         FingerprintError: the folder holds samples of another mesh or other elements.
         InputError: it holds samples of another seed, precision or problem, or is being written to by another process.
         FileError: the disk is full or the folder cannot be written.
-        DivergedError: the solver failed for every draw of a sample; the message names it. Samples of earlier shards are stored.
+        DivergedError: the solver failed for every draw of a sample; the message names it. The samples before it are stored.
     """
     if not isinstance(samples_per_shard, int) or samples_per_shard < 1:
         raise InputError(f"A shard holds one sample or more, not samples_per_shard={samples_per_shard!r}.")
@@ -133,12 +133,24 @@ def _fill(missing: list[Shard], made_by: Reference, provenance: Provenance, done
     done = done if processes == 1 else 0
     with progress(label, done + sum(map(len, missing)), "samples", done) as advance:
         for shard in missing:
-            made = made_by.make(range(shard.first, shard.last), lambda n, before=done: advance(before + n))
-            for draw in made.failed:
-                log.warning("sample %d was drawn again, because draw %d failed: %s", draw.sample, draw.attempt, draw.reason)
-            own = replace(provenance, failed=tuple(made.failed))
-            write_shard(shard, made.fields, made_by.spaces, made.parameters, own, made_by.times)
+            try:
+                made = made_by.make(range(shard.first, shard.last), lambda n, before=done: advance(before + n))
+            except SampleFailed as error:
+                if error.before is not None:
+                    _write(shard.path.parent, shard.first, error.before, made_by, provenance)
+                    error.before = None  # not sent from process to process
+                raise
+            _write(shard.path.parent, shard.first, made, made_by, provenance)
             done += len(shard)
+
+
+def _write(folder: Path, first: int, made: Samples, made_by: Reference, provenance: Provenance) -> None:
+    """Store samples from number ``first`` on, and tell which of them were drawn again."""
+    for draw in made.failed:
+        log.warning("sample %d was drawn again, because draw %d failed: %s", draw.sample, draw.attempt, draw.reason)
+    number = len(next(iter(made.fields.values())))
+    own = replace(provenance, failed=tuple(made.failed))
+    write_shard(Shard.named(folder, first, first + number), made.fields, made_by.spaces, made.parameters, own, made_by.times)
 
 
 def _require_same_making(present: list[Shard], now: Provenance) -> None:

@@ -33,6 +33,12 @@ class Samples:
     failed: list[FailedDraw] = field(default_factory=list)
 
 
+class SampleFailed(DivergedError):
+    """Every draw of a sample failed; ``before`` are the samples before it that were made with it, if there are any."""
+
+    before: Samples | None = None
+
+
 class Reference(ABC):
     """A problem as generation sees it.
 
@@ -62,13 +68,13 @@ class Reference(ABC):
         """Draw and solve some samples.
 
         Raises:
-            DivergedError: every attempt of a sample failed.
+            SampleFailed: every attempt of a sample failed.
         """
 
-    def _given_up(self, failed: FailedDraw) -> DivergedError:
-        return DivergedError(
+    def _given_up(self, failed: FailedDraw) -> SampleFailed:
+        return SampleFailed(
             f"Sample {failed.sample} of seed {self.seed} failed in each of {self.attempts} draws, at last because: {failed.reason} "
-            "Samples that were stored before are kept. Make the random inputs milder, or allow more draws by attempts=..."
+            "Samples that were made before are kept. Make the random inputs milder, or allow more draws by attempts=..."
         )
 
 
@@ -95,16 +101,25 @@ class FiredrakeReference(Reference):
     def make(self, samples: range, advance: Advance) -> Samples:
         rows: dict[str, list[np.ndarray]] = {name: [] for name in self.spaces}
         seconds, attempt, failed = [], [], []
+
+        def made() -> Samples:
+            parameters = {"seconds_solve": np.array(seconds), "attempt": np.array(attempt)}
+            stored = [draw for draw in failed if draw.sample < samples.start + len(seconds)]
+            return Samples({name: np.stack(values) for name, values in rows.items()}, parameters, stored)
+
         for sample in samples:
             before = len(failed)
-            fields, took = self._sample(sample, failed)
+            try:
+                fields, took = self._sample(sample, failed)
+            except SampleFailed as error:
+                error.before = made() if seconds else None
+                raise
             for name, values in fields.items():
                 rows[name].append(values)
             seconds.append(took)
             attempt.append(len(failed) - before)
             advance(sample - samples.start + 1)
-        parameters = {"seconds_solve": np.array(seconds), "attempt": np.array(attempt)}
-        return Samples({name: np.stack(values) for name, values in rows.items()}, parameters, failed)
+        return made()
 
     def _sample(self, sample: int, failed: list[FailedDraw]) -> tuple[dict[str, np.ndarray], float]:
         for attempt in range(self.attempts):
@@ -112,6 +127,9 @@ class FiredrakeReference(Reference):
                 return self._solve(sample, attempt)
             except DivergedError as error:
                 failed.append(FailedDraw(sample, attempt, str(error)))
+            except Exception as error:
+                error.add_note(f"This happened in draw {attempt} of sample {sample} of seed {self.seed}.")
+                raise
         raise self._given_up(failed[-1])
 
     def _solve(self, sample: int, attempt: int) -> tuple[dict[str, np.ndarray], float]:
@@ -153,8 +171,16 @@ class GridReference(Reference):
         parts = []
         for start in range(samples.start, samples.stop, self.batch_size):
             batch = range(start, min(start + self.batch_size, samples.stop))
-            parts.append(self._batch(batch, failed))
+            try:
+                parts.append(self._batch(batch, failed))
+            except SampleFailed as error:
+                stored = [draw for draw in failed if draw.sample < batch.start]
+                error.before = self._made(parts, stored) if parts else None
+                raise
             advance(batch.stop - samples.start)
+        return self._made(parts, failed)
+
+    def _made(self, parts: Sequence[Samples], failed: list[FailedDraw]) -> Samples:
         made = _joined(parts)
         self.spaces = {name: self.spaces[name] for name in made.fields}
         return Samples(made.fields, made.parameters, failed)

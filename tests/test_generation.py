@@ -178,6 +178,29 @@ def test_failed_draws_are_replaced_by_the_next_and_recorded(heat: Heat, tmp_path
     assert "too steep" in (tmp_path / "bounded/README.md").read_text()
 
 
+def test_nothing_is_lost_where_a_sample_fails(heat: Heat, tmp_path: Path):
+    heat.steepest = 2.0
+    generate(heat, tmp_path / "whole", 12, samples_per_shard=4, attempts=20, preview=False)
+    whole = FieldDataset(tmp_path / "whole")
+    sample = int(whole.parameters["attempt"].argmax())
+    assert sample % 4, "The sample that fails is not the first of its shard."
+    with pytest.raises(DivergedError, match=rf"Sample {sample} of seed 0 failed in each of .*too steep.*attempts="):
+        generate(heat, tmp_path / "failing", 12, samples_per_shard=4, attempts=int(whole.parameters["attempt"].max()))
+    assert sum(map(len, shards(tmp_path / "failing"))) == sample
+    generate(heat, tmp_path / "failing", 12, samples_per_shard=4, attempts=20, preview=False)
+    heat.steepest = np.inf
+    again = FieldDataset(tmp_path / "failing")
+    assert all(torch.equal(again.fields[name], whole.fields[name]) for name in ("a", "u"))
+    assert read_card(tmp_path / "failing")["failed_draws"] == read_card(tmp_path / "whole")["failed_draws"]
+
+
+def test_an_unexpected_error_names_its_sample(heat: Heat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(heat, "_u", None)
+    with pytest.raises(AttributeError) as caught:
+        generate(heat, tmp_path, 2, seed=7)
+    assert caught.value.__notes__ == ["This happened in draw 0 of sample 0 of seed 7."]
+
+
 class FragileDarcy(GridDarcy):
     """Fails for a whole batch if one of its samples has much of the stiffer phase."""
 
