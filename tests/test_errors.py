@@ -24,6 +24,7 @@ from thalweg.data import FieldArrays, FieldDataset
 from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import FileError, FingerprintError, InputError
 from thalweg.fem import export, load
+from thalweg.fem.uniform_grid import Grid, Grids
 from thalweg.operators import MultigridProcessor, build_operator, load_weights
 from thalweg.solvers import Poisson
 from thalweg.storage import atomic, only_writer
@@ -248,6 +249,28 @@ def test_a_write_that_fails_leaves_earlier_shards_whole(copy: Path):
     assert (copy / "data/samples-000056-000064.h5").exists()
 
 
+def test_places_that_cannot_be_written_are_named(trained: Path, dataset: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+    place = tmp_path / "file/mine"
+    before = {path: path.stat().st_mtime for path in trained.rglob("*") if path.name != ".lock"}
+    predicted = f"run={trained}", f"output={place / 'u.vtu'}"
+    searched = "experiment=darcy_permeability", f"folder={place}", "case.cells=8", "case.modes=4", "case.sensors=2"
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        searching = compose("control", overrides=list(searched))
+    on_a_grid = FieldArrays(Grids({"grid": Grid((5, 5))}), {"u": np.ones((2, 1, 5, 5))}, "grid")
+    for attempt in (
+        lambda: generate.run(configuration("generate", tmp_path, f"data.folder={place}")),
+        lambda: train.run(configuration("train", dataset, f"folder={place}")),
+        lambda: predict.run(configuration("predict", tmp_path, *predicted)),
+        lambda: control.run(searching),
+        lambda: data.write_well(on_a_grid.dataset(), place / "u.hdf5", "mine"),
+        lambda: on_a_grid.store(place),
+    ):
+        with pytest.raises(FileError, match=r"file/mine.* could not be written \(.*Not a directory"):
+            attempt()
+    assert before == {path: path.stat().st_mtime for path in before}
+
+
 def test_a_full_disk_is_called_so_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -311,4 +334,3 @@ def test_arguments_of_a_wrong_kind_are_named(dataset: Path, tmp_path: Path):
     for message, mistake in wrong.items():
         with pytest.raises(InputError, match=re.escape(message)):
             mistake()
-

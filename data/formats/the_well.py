@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import FileError, InputError
 from ...fem.uniform_grid import Grids
-from ...storage import atomic
+from ...storage import atomic, unwritable
 from ..dataset import Dataset
 from ..storing import FieldArrays, LazyArray
 from .axes import grid_of, opened
@@ -135,7 +135,10 @@ def _array(path: Path, name: str, values: Any, order: int, samples: int, frames:
 def _require_room(path: str | os.PathLike, dataset: Dataset) -> None:
     """Refuse a disk without room before HDF5 meets its end, which it does not survive."""
     folder = Path(path).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
     needed = 4 * len(dataset) * sum(values[0].numel() for values in dataset.batch(range(1)).values())
     if (free := shutil.disk_usage(folder).free) < 1.01 * needed + 1e5:
         raise FileError(f"{path} needs {needed / 1e9:.3g} GB, but the disk has {free / 1e9:.3g} GB left. Choose another folder.")
