@@ -22,6 +22,7 @@ from .family import OperatorFamily
 from .files import build_operator, load_operator, load_weights, operator_on, save_operator
 from .flow_prediction import CorrectionDecoder, FlowPrediction, FlowPressure, PredictorCorrector, SolenoidalDecoder
 from .form_encoders import FormEncoder, FunctionalEncoder
+from .form_multigrid import FormMultigrid
 from .message_passing import MessagePassingProcessor, PointwiseProcessor
 from .mgno import DiffusionProcessor, MgNO, MgNOProcessor, PublishedMgNO
 from .modal import ModalProcessor
@@ -72,6 +73,7 @@ __all__ = [
     "FlowPrediction",
     "FlowPressure",
     "FormEncoder",
+    "FormMultigrid",
     "FunctionalEncoder",
     "GeometryEncoder",
     "GridEncoder",

@@ -61,7 +61,7 @@ EXPERIMENTS = {
         "mixed_darcy": ("spon_flux", "fno_flux", "fno_flux_conservative"),
         "mgno_darcy_smooth": ("mgno", "mgno_published", "deeponet_grid", "ffno_grid", "fno_grid", "transolver_grid", "unet_grid"),
         "poisson_square": (
-            *("deeponet", "ffno", "fno", "meshgraphnet", "mgno_mesh", "transolver", "unet"),
+            *("deeponet", "ffno", "fno", "form_multigrid", "meshgraphnet", "mgno_mesh", "transolver", "unet"),
             *("spon_attention", "spon_coarse", "spon_message_passing", "spon_multigrid"),
         ),
     }.items()

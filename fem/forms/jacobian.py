@@ -75,6 +75,16 @@ class Jacobian(nn.Module):
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
 
+    @property
+    def depends_on(self) -> frozenset[str]:
+        """The arguments of the form that the entries depend on; none if they are the same whatever those are."""
+        names: set[str] = set()
+        for kernel in self._kernels:
+            owners = {i: t.owner for t in kernel.fields for i in t.values if i >= 0}
+            owners |= dict(enumerate((name for name, _ in kernel.constants), start=len(owners)))
+            names |= {owners[i] for i in kernel.program.dependencies()}
+        return frozenset(names)
+
     def forward(self, **values: Tensor | float) -> Tensor:
         """The entries ``(entries, batch)`` for arguments of the form, ``(batch, dofs)`` each; errors as for :class:`Residual`."""
         fields, constants, batch_shape = self.form.columns(values)

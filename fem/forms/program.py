@@ -45,6 +45,21 @@ class Program:
             values.append(_execute(instruction, values, like))
         return [values[i] for i in self.outputs]
 
+    def dependencies(self) -> frozenset[int]:
+        """The inputs that any output depends on, by their numbers."""
+        known = [frozenset({i}) for i in range(self.num_inputs)] + [frozenset()] * len(self.geometry)
+        for instruction in self.instructions:
+            known.append(frozenset().union(*(known[i] for i in _operands(instruction))))
+        return frozenset().union(*(known[i] for i in self.outputs))
+
+
+def _operands(instruction: Sequence) -> list[int]:
+    """The values that an instruction refers to."""
+    kind, *rest = instruction
+    if kind == "sum":
+        return [i for a, g, _ in rest[1] for i in (a, g) if i >= 0]
+    return rest[:1] if kind == "power" else rest[1:] if kind == "call" else rest
+
 
 def _execute(instruction: Sequence, values: Sequence[Tensor], like: Tensor) -> Tensor:
     kind = instruction[0]

@@ -153,7 +153,7 @@ def _assembly(
     source = np.concatenate([cell + n * cells for n in range(len(names))])
     weights = np.concatenate([np.sum([elements.matrices[name] for name in parts], axis=0).ravel()[kept] for parts in names])
     repeated = np.tile(i[kept], len(names)), np.tile(j[kept], len(names))
-    return _collected(*repeated, source, weights, elements.num_nodes, len(names) * cells)
+    return collected(*repeated, source, weights, elements.num_nodes, len(names) * cells)
 
 
 def galerkin_map(
@@ -171,10 +171,10 @@ def galerkin_map(
     left = P.indptr[rows[source]] + local // across[source]
     right = P.indptr[cols[source]] + local % across[source]
     weights = P.data[left] * P.data[right]
-    return _collected(P.indices[left], P.indices[right], source, weights, coarse, len(rows))
+    return collected(P.indices[left], P.indices[right], source, weights, coarse, len(rows))
 
 
-def _collected(
+def collected(
     i: np.ndarray, j: np.ndarray, source: np.ndarray, weights: np.ndarray, num_nodes: int, sources: int
 ) -> tuple[np.ndarray, np.ndarray, scipy.sparse.csr_matrix]:
     keys, entry = np.unique(i.astype(np.int64) * num_nodes + j, return_inverse=True)

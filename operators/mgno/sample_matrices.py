@@ -62,15 +62,23 @@ class SampleMatrices:
         values: ``(nonzeros, batch)``.
         annihilates_constants: so that the matrices are singular unless a dof is fixed.
         symmetric: whether they are.
+        bounded: whether smoothing is never to diverge; as ``annihilates_constants`` by default.
 
     Attributes:
         inverse_diagonal: D⁻¹ ``(nodes, batch, 1)`` for smoothers, zero for dofs that are fixed, and where the diagonal is not positive.
             D is the diagonal, or half the sum of the row's magnitudes where that is more, as in ℓ¹-Jacobi smoothing (Baker, Falgout, Kolev
             and Yang, SIAM J. Sci. Comput. 33, 2011): no eigenvalue of D⁻¹A is then above 2, whatever the coefficient. The two agree for
-            M-matrices that annihilate constants. With a reaction it is the diagonal.
+            M-matrices that annihilate constants. Where it is not ``bounded``, as with a reaction, it is the diagonal.
     """
 
-    def __init__(self, pattern: Pattern, values: Tensor, annihilates_constants: bool = True, symmetric: bool = True):
+    def __init__(
+        self,
+        pattern: Pattern,
+        values: Tensor,
+        annihilates_constants: bool = True,
+        symmetric: bool = True,
+        bounded: bool | None = None,
+    ):
         self._pattern, self._values, self._singular = pattern, values, annihilates_constants
         # An exported program takes batches of any size, and has no operators of ours.
         self.exporting = torch.compiler.is_exporting()
@@ -80,7 +88,7 @@ class SampleMatrices:
             self.val_t = self.val if symmetric else values[pattern.transpose].flatten()[source]
         self._inverse: Tensor | None = None
         D = values.new_zeros(pattern.num_nodes, values.shape[1]).index_copy(0, pattern.diagonal_nodes, values[pattern.diagonal])
-        if annihilates_constants:
+        if annihilates_constants if bounded is None else bounded:
             D = torch.maximum(D, torch.zeros_like(D).index_add(0, pattern.row, values.abs()) / 2)
         self.inverse_diagonal = torch.where(D > 0, 1 / torch.where(D > 0, D, 1), 0)[..., None]
 
