@@ -98,8 +98,8 @@ def test_a_permeability_is_found_through_a_trained_operator(tmp_path: Path):
 
 
 def test_the_known_optimum_of_a_lid_is_found_through_a_trained_operator(tmp_path: Path):
-    sizes = ["problem.mesh=4", "problem.refinements=1", "problem.modes=3", "data.split={train: 96, valid: 8, test: 8}"]
-    learn("lid_driven_stokes", tmp_path, 20, *sizes)
+    sizes = ["problem.mesh=4", "problem.refinements=1", "problem.modes=3", "data.split={train: 48, valid: 4, test: 4}"]
+    learn("lid_driven_stokes", tmp_path, 16, *sizes)
     case = ["case.cells=8", "case.modes=3"]
     optimum = command.run(configured("stokes_lid", tmp_path / "adjoint", *case))["reference"]["objective"]
     found = command.run(configured("stokes_lid", tmp_path / "found", *case, "model=operator", f"run={tmp_path / 'run'}"))
