@@ -1,9 +1,10 @@
-"""The way of a new user: generate, train, evaluate, predict, plot, each as its own process."""
+"""The way of a new user: generate, train, evaluate, predict, plot, each as its own process, and what can be done afterwards."""
 
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import meshio
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from small import SMALL
+from thalweg.__main__ import main
 from thalweg.commands.run import Run
 
 REQUIRED = {
@@ -26,10 +28,6 @@ REQUIRED = {
 }
 
 
-def thalweg(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "thalweg", *arguments], cwd=folder, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
@@ -41,9 +39,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["plot", "run=outputs/quickstart"],
     ]
     for step in steps:
-        done = thalweg(*step, folder=folder)
+        done = subprocess.run([sys.executable, "-m", "thalweg", *step], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def thalweg(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Further commands in that folder, in this process."""
+
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["thalweg", *arguments])
+        main()
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    return run
 
 
 def test_the_run_folder_holds_everything(folder: Path):
@@ -53,10 +64,9 @@ def test_the_run_folder_holds_everything(folder: Path):
     }  # fmt: skip
 
 
-def test_the_report_is_one_file_with_everything_in_it(folder: Path):
+def test_the_report_is_one_file_with_everything_in_it(folder: Path, thalweg: Callable[..., None]):
     (folder / "outputs/quickstart/metrics.json").unlink()  # it is made anew
-    done = thalweg("report", "run=outputs/quickstart", folder=folder)
-    assert done.returncode == 0, done.stderr
+    thalweg("report", "run=outputs/quickstart")
     page = (folder / "outputs/quickstart/report.html").read_text()
     metrics = json.loads((folder / "outputs/quickstart/metrics.json").read_text())
     assert f"<td>{metrics['relative_h1']:.4g}</td>" in page
@@ -96,11 +106,8 @@ def test_vtu_holds_the_dof_values_of_prediction_and_reference(folder: Path, monk
     np.testing.assert_array_equal(written.point_data["u_reference"][order], fields["u"][0].numpy()[dofs])
 
 
-def test_a_prediction_from_expressions_has_their_boundary_values(folder: Path):
-    done = thalweg(
-        "predict", "run=outputs/quickstart", 'inputs={f: "10*sin(pi*x)*y", g: "x - y**2"}', "output=mine.vtu", folder=folder
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_prediction_from_expressions_has_their_boundary_values(folder: Path, thalweg: Callable[..., None]):
+    thalweg("predict", "run=outputs/quickstart", 'inputs={f: "10*sin(pi*x)*y", g: "x - y**2"}', "output=mine.vtu")
     mine = meshio.read(folder / "mine.vtu")
     x, y = mine.points[:, 0], mine.points[:, 1]
     np.testing.assert_allclose(mine.point_data["f"], 10 * np.sin(np.pi * x) * y, atol=1e-5)
@@ -109,19 +116,15 @@ def test_a_prediction_from_expressions_has_their_boundary_values(folder: Path):
     np.testing.assert_allclose(mine.point_data["u"][left], (x - y**2)[left], atol=1e-6)
 
 
-def test_a_prediction_takes_fields_from_vtu_and_from_data_files(folder: Path):
-    thalweg("predict", "run=outputs/quickstart", "sample=3", "output=sample.vtu", folder=folder)
+def test_a_prediction_takes_fields_from_vtu_and_from_data_files(folder: Path, thalweg: Callable[..., None]):
+    thalweg("predict", "run=outputs/quickstart", "sample=3", "output=sample.vtu")
     shard = "datasets/quickstart/samples-000000-000016.h5:3"
-    done = thalweg(
-        "predict", "run=outputs/quickstart", f"inputs={{f: sample.vtu, g: '{shard}'}}", "output=again.vtu", folder=folder
-    )
-    assert done.returncode == 0, done.stderr
+    thalweg("predict", "run=outputs/quickstart", f"inputs={{f: sample.vtu, g: '{shard}'}}", "output=again.vtu")
     sample, again = (meshio.read(folder / name) for name in ("sample.vtu", "again.vtu"))
     np.testing.assert_array_equal(sample.point_data["u"], again.point_data["u"])
 
 
-def test_a_finished_training_resumes_to_itself(folder: Path):
+def test_a_finished_training_resumes_to_itself(folder: Path, thalweg: Callable[..., None]):
     before = (folder / "outputs/quickstart/metrics.jsonl").read_bytes()
-    done = thalweg("train", *SMALL, "training.loop.epochs=2", "resume=true", folder=folder)
-    assert done.returncode == 0, done.stderr
+    thalweg("train", *SMALL, "training.loop.epochs=2", "resume=true")
     assert (folder / "outputs/quickstart/metrics.jsonl").read_bytes() == before
