@@ -28,10 +28,10 @@ class ForceHistory:
         )
 
     def strouhal_number(self) -> float:
-        """D / (U T), with the mean period T between the upward zeros of the lift minus its mean.
+        """D / (U T), with the mean period T between the upward crossings of the middle of the lift's range.
 
         Raises:
-            InputError: the lift has fewer than two such zeros.
+            InputError: the lift has fewer than two of them.
         """
         lift = self.lift - (self.lift.max() + self.lift.min()) / 2
         i = np.flatnonzero((lift[:-1] < 0) & (lift[1:] >= 0))

@@ -29,7 +29,7 @@ class LidCavity(Problem):
         degree: of the velocity; the pressure has one less.
 
     Raises:
-        InputError: too few cells, a degree below 2, a viscosity that is not positive.
+        InputError: too few cells, a degree below 2, a viscosity or speeds that are not positive.
     """
 
     inputs = ("g",)
@@ -41,6 +41,10 @@ class LidCavity(Problem):
             raise InputError(
                 f"A cavity needs 2 cells a side or more, degree 2 or more and a positive viscosity, not cells={cells}, "
                 f"degree={degree} and viscosity={viscosity}."
+            )
+        if not 0 < speed[0] <= speed[1]:
+            raise InputError(
+                f"The lid's speeds are a range of positive numbers, drawn log-uniformly, not {speed[0]} to {speed[1]}."
             )
         fd = firedrake()
         mesh = fd.UnitSquareMesh(cells, cells, comm=communicator())

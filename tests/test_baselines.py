@@ -329,6 +329,17 @@ def test_the_scales_of_a_stepping_operator_are_those_of_its_changes():
     assert operator.input_mean.item() == pytest.approx(steps.mean().item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 273.15, -1e-3])
+def test_a_channel_that_does_not_vary_has_no_scale_of_rounding(value: float):
+    operator = GridOperator(GRID, FNO(1, 1, (2, 2), 4, 1), {"c": 1}, {"u": 1})
+    operator.set_scales(
+        {"c": torch.full((7, 1, *GRID.shape), value), "u": value + 1e-15 * torch.rand(7, 1, *GRID.shape).double()}
+    )
+    assert operator.input_scale.item() == 1
+    assert operator.input_mean.item() == pytest.approx(value)
+    assert value == 0 or operator.output_scale.item() == 1
+
+
 def test_the_last_frame_of_a_history_is_what_changes():
     operator = GridOperator(GRID, FNO(6, 2, (2, 2), 4, 1), {"u": 6}, {"u": 2}, increment=True)
     u = torch.randn(4, 5, 2, *GRID.shape) * torch.tensor([1.0, 10.0]).view(2, 1, 1)

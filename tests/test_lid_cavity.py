@@ -96,6 +96,8 @@ def test_the_compiled_residual_vanishes_at_the_solution(cavity: LidCavity, flows
 def test_an_impossible_cavity_is_refused():
     with pytest.raises(InputError, match=r"cells=1"):
         LidCavity(cells=1)
+    with pytest.raises(InputError, match=r"not 0\.0 to 1\.0"):
+        LidCavity(speed=(0.0, 1.0))
 
 
 def test_a_flow_that_no_continuation_reaches_diverges_and_leaves_the_viscosity():

@@ -1,5 +1,7 @@
 """The energy of fields on periodic grids by wave number."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ def energy_spectrum(grid: Grid, u: Tensor) -> tuple[Tensor, Tensor]:
         raise InputError(f"A spectrum needs a grid that is periodic along each axis; this one is periodic: {grid.periodic}.")
     grid.check(u)
     axes = tuple(range(-grid.dim, 0))
-    modes = torch.fft.fftn(u.double(), dim=axes) / torch.tensor(grid.shape).prod()
+    modes = torch.fft.fftn(u.double(), dim=axes) / prod(grid.shape)
     energy = modes.abs().square().sum(-grid.dim - 1) / 2
     longest = max(grid.lengths)
     frequencies = [torch.fft.fftfreq(n, 1 / n).double() * longest / L for n, L in zip(grid.shape, grid.lengths, strict=True)]

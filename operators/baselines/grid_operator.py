@@ -90,6 +90,7 @@ def _moments(u: Tensor, dim: int, differences: bool) -> tuple[Tensor, Tensor]:
         u = u.diff(dim=1) if u.ndim == dim + 3 else u
     axes: Iterable[int] = [axis for axis in range(u.ndim) if axis != u.ndim - dim - 1]
     deviation, mean = torch.std_mean(u.double(), dim=tuple(axes), correction=0, keepdim=True)
-    scale = torch.where(deviation > 0, deviation, 1)
+    # What a constant channel deviates by is rounding, which is no scale.
+    scale = torch.where(deviation > torch.finfo(torch.float32).eps * mean.abs(), deviation, 1)
     shape = (-1, *[1] * dim)
     return (torch.zeros_like(mean) if differences else mean).reshape(shape), scale.reshape(shape)
