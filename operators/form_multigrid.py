@@ -1,7 +1,6 @@
 """Learned multigrid cycles for a problem's own weak form, whatever its terms and its natural boundary conditions are."""
 
 import logging
-from collections import ChainMap
 from collections.abc import Iterable
 from typing import cast
 
@@ -52,12 +51,13 @@ class FormMultigrid(Operator):
         iterates: that a cycle advances side by side.
         steps: of Newton's method.
         pre, post: smoothing steps before and after the coarse correction.
-        arguments: for arguments of the form that are named otherwise than the fields, the field, or a number.
+        arguments: for arguments of the form that are named otherwise than the fields, the field, or a number. In an implicit time step
+            the state before goes by the name of the unknown, as ``{"before": "u"}``.
         start: predicts the unknown that the first step starts from, and is trained with the rest.
 
     Raises:
-        InputError: the form has no such unknown in that space, its derivative is singular or its coarsest level too large; numbers below
-            one; in use, a field is missing.
+        InputError: the form has no such unknown in that space, its derivative is singular, its coarsest level too large or its only one;
+            numbers below one; in use, a field is missing.
     """
 
     def __init__(
@@ -80,6 +80,10 @@ class FormMultigrid(Operator):
             raise InputError(
                 f"There are one cycle, iterate and step or more, not cycles={cycles}, iterates={iterates}, steps={steps}."
             )
+        if len(hierarchy) < 2:
+            raise InputError(
+                "A cycle needs two levels or more. Export coarser spaces with transfers, as solvers.lagrange_hierarchy makes them."
+            )
         jacobian, space = Jacobian(form, field), hierarchy[0]
         if jacobian.shape != (space.num_dofs, space.num_dofs):
             raise InputError(
@@ -87,7 +91,8 @@ class FormMultigrid(Operator):
                 "Give the hierarchy below the space of the unknown."
             )
         self.form, self.field, self.data, self.start = form, field, data, start
-        self.sources = form_sources(form, arguments)
+        # The unknown is no source: a time step reads the field of its name as the state before.
+        self.sources = {name: source for name, source in form_sources(form, arguments).items() if name != field}
         self.levels = FormLevels(jacobian, hierarchy, tuple(dirichlet))
         self.linear = field not in jacobian.depends_on
         architecture = Architecture(
@@ -122,9 +127,10 @@ class FormMultigrid(Operator):
     def forward(self, fields: Fields) -> dict[str, Tensor]:
         require_named(fields)
         with full_precision(self.lift):
+            given = form_values(self.sources, fields)
             u, matrices = self._first(fields), None
             for k in range(len(self.steps)):
-                values = form_values(self.sources, ChainMap({self.field: u}, cast(dict[str, Tensor], fields)))
+                values = {**given, self.field: u}
                 if matrices is None or not self.linear:
                     matrices = self.levels.at(values)
                 correction = self._solved(k, self._residual(values), matrices).x[..., 0].T
@@ -159,7 +165,7 @@ class FormMultigrid(Operator):
     @torch.no_grad()
     def _left(self, fields: Fields) -> float:
         """The share of the residual that the cycles of the first step leave."""
-        values = form_values(self.sources, ChainMap({self.field: self._first(fields)}, cast(dict[str, Tensor], fields)))
+        values = {**form_values(self.sources, fields), self.field: self._first(fields)}
         f, matrices = self._residual(values), self.levels.at(values)
         D = matrices[0].inverse_diagonal
         left, all_of_it = ((D * r * r).sum(0).sqrt().mean().item() for r in (self._solved(0, f, matrices).residual, f))

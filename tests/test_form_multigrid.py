@@ -170,6 +170,23 @@ def test_it_is_differentiable_in_its_inputs(make):
     assert torch.autograd.gradcheck(lambda c: operator({"c": c})["u"], c, fast_mode=True)
 
 
+def test_an_implicit_time_step_reads_the_state_before():
+    """Backward Euler for the heat equation with Robin conditions, the state before under the unknown's name."""
+
+    def euler(u, v, c):
+        return ((u - c) / 0.1 * v + fd.inner(fd.grad(u), fd.grad(v))) * fd.dx + u * v * fd.ds
+
+    problem = Form(euler)
+    problem.c.interpolate(fd.SpatialCoordinate(problem.meshes[-1])[0])
+    step, state = problem.operator(arguments={"c": "u"}, cycles=10).double(), {"u": problem.inputs()["c"]}
+    for _ in range(3):
+        reference = problem.solution()
+        problem.c.assign(problem.u)
+        with torch.no_grad():
+            state = step(state)
+    assert torch.allclose(state["u"][0], reference, atol=1e-8)
+
+
 def test_its_weights_belong_to_no_mesh():
     coarse, fine = (Form(medium, cells) for cells in (3, 5))
     node = {"_target_": "thalweg.operators.FormMultigrid", "form": {"_form_": "residual"}, "hierarchy": {"_hierarchy_": "V"}}
@@ -186,9 +203,11 @@ def test_forms_that_determine_nothing_are_refused():
 
     with pytest.raises(InputError, match="singular on the coarsest space"):
         Form(neumann).operator()
-    problem = Form(robin)
+    with pytest.raises(InputError, match="two levels or more"):
+        Form(robin, refinements=0).operator()
+    problem = Form(robin, refinements=2)
     with pytest.raises(InputError, match="Give the hierarchy below the space of the unknown"):
-        operators.FormMultigrid(problem.disc.form("residual"), problem.disc.hierarchy("V1"))
+        operators.FormMultigrid(problem.disc.form("residual"), problem.disc.hierarchy("V1", "V2"))
 
 
 def test_cycles_that_do_not_converge_are_said_not_to(caplog: pytest.LogCaptureFixture):

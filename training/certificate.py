@@ -69,7 +69,8 @@ class Certificate:
         if rank > len(self.ratios):
             needed = next(n for n in itertools.count(1) if math.ceil((n + 1) * coverage) <= n)
             raise InputError(
-                f"A coverage of {coverage} needs {needed} calibration samples or more; there are {len(self.ratios)}."
+                f"A coverage of {coverage} needs {needed} calibration samples or more; there are {len(self.ratios)}. Keep as many for "
+                f"it, data.split.calibration={needed}, or ask for less."
             )
         return self.ratios[rank - 1]
 
