@@ -12,7 +12,7 @@ run: install
 	$(BIN)/thalweg plot run=outputs/quickstart
 
 test: install lint docs
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from thalweg import fem
+from thalweg.__main__ import main
 from thalweg.configuration import build
 from thalweg.data import FieldDataset, generate, read_card
 from thalweg.data.shards import shards
@@ -101,9 +102,11 @@ def test_a_killed_generation_goes_on_to_the_same_bytes(tmp_path: Path):
     assert not list((tmp_path / "killed").glob(".*.partial"))
 
 
-def test_data_of_a_problem_are_named_after_it(tmp_path: Path):
+def test_data_of_a_problem_are_named_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     command = ["problem=darcy_smooth", "problem.nodes=21", "num_samples=2", "seed=1", "preview=false"]
-    subprocess.run([str(THALWEG), "generate", *command], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setattr(sys, "argv", ["thalweg", "generate", *command])
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    main()
     assert len(FieldDataset(tmp_path / "datasets" / "darcy_smooth")) == 2
 
 
