@@ -1,5 +1,8 @@
 """The product of a CSR matrix of symmetric pattern with features, differentiable in the features and in the matrix."""
 
+import warnings
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -26,8 +29,17 @@ def _(crow, col, val, val_t, x):
 @torch.library.custom_op("thalweg::sampled_outer_product", mutates_args=())
 def sampled_outer_product(crow: Tensor, col: Tensor, g: Tensor, x: Tensor) -> Tensor:
     """``g xᵀ`` at the nonzeros of a CSR pattern."""
+    _mention_beta()
     pattern = torch.sparse_csr_tensor(crow, col, g.new_zeros(len(col)), (len(g), len(x)), check_invariants=False)
     return torch.sparse.sampled_addmm(pattern, g.contiguous(), x.contiguous().T, beta=0).values().clone()
+
+
+@cache
+def _mention_beta() -> None:
+    """PyTorch says once in a process that sparse CSR tensors are in beta; a user can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        torch.sparse_csr_tensor([0, 1], [0], [1.0], (1, 1), check_invariants=True)
 
 
 @sampled_outer_product.register_fake
