@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from xml.etree import ElementTree
 
 import firedrake as fd
@@ -14,6 +16,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from thalweg.commands.plot import _draw_film
+from thalweg.commands.run import Run
 from thalweg.errors import InputError
 from thalweg.fem import Grid, export
 from thalweg.visualization import (
@@ -173,3 +177,13 @@ def test_wrong_input_is_explained(tmp_path: Path):
         animate({"u": (GRID, wave()[:3])}, TIMES, tmp_path / "u.gif")
     with pytest.raises(InputError, match=r"something\.gif or something\.mp4"):
         animate({"u": (GRID, wave())}, TIMES, tmp_path / "u.avi")
+
+
+def test_films_show_inputs_that_begin_before_the_prediction_at_its_times(tmp_path: Path):
+    grid = Grid((9, 9))
+    moving = torch.linspace(0, 1, 5).view(5, 1, 1, 1).expand(5, 1, 9, 9)
+    panels = {"input f": (grid, moving), "reference u": (grid, moving[2:]), "prediction u": (grid, moving[2:])}
+    run = cast(Run, SimpleNamespace(folder=tmp_path))
+    assert _draw_film(run, panels, np.array([0.2, 0.3, 0.4]), "gif") == ["rollout.gif"]
+    with Image.open(tmp_path / "rollout.gif") as film:
+        assert getattr(film, "n_frames", 1) == 3
