@@ -1,7 +1,9 @@
 """How the manual is built: ``make docs`` leaves the pages in docs/build."""
 
 import re
+from importlib import import_module
 from importlib.metadata import version as installed
+from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -73,12 +75,24 @@ def link_by_last_name(app, env, node, shown):
     """A name in a docstring stands without its module, which is another one than the public name's: it leads to the one that ends in it."""
     if node.get("refdomain") != "py":
         return None
-    named = {name: entry for name, entry in env.get_domain("py").objects.items() if f".{name}".endswith("." + node["reftarget"])}
+    target = node["reftarget"]
+    for end in (target, target.rpartition(".")[2]):
+        named = {name: entry for name, entry in env.get_domain("py").objects.items() if f".{name}".endswith(f".{end}")}
+        if named:
+            break
     places = {(entry.docname, entry.node_id) for entry in named.values() if not entry.aliased}
     if len(places) != 1:
         return None
     ((page, anchor),) = places
-    return make_refnode(app.builder, node["refdoc"], page, anchor, shown, node["reftarget"])
+    return make_refnode(app.builder, node["refdoc"], page, anchor, shown, target)
+
+
+def leave_to_subpackages(app, what, name, obj, skip, options):
+    """Names that a package takes over from its subpackages are described on the pages of those."""
+    page = app.env.docname.rpartition("/")[2]
+    packages = [path.stem.replace("_", ".") for path in (Path(__file__).parent / "reference").glob(f"{page}_*.md")]
+    modules = [import_module(f"thalweg.{package}") for package in packages if what == "module"]
+    return True if any(name in module.__all__ and getattr(module, name) is obj for module in modules) else None
 
 
 def setup(app) -> None:
@@ -86,4 +100,5 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", escape_bars)
     app.connect("autodoc-process-docstring", leave_out_torchs)
     app.connect("autodoc-process-signature", name_array_like)
+    app.connect("autodoc-skip-member", leave_to_subpackages)
     app.connect("missing-reference", link_by_last_name)
