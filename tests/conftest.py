@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: an empty current folder, one small data set and one small trained run, made as a user makes them."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from small import configuration
 
 # Small tensors gain nothing from threads, and several processes that wait for one another's lose much.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Torch, Firedrake and SymPy make many objects that stay: looking through them for garbage took a twentieth of the time.
+gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Every configuration composes, and every object it describes can be made."""
+"""Every configuration composes, and says what is wrong with it; :mod:`test_devices` makes what experiments describe."""
 
 from functools import cache
 from pathlib import Path
@@ -14,10 +14,7 @@ from thalweg.data.dataset import DISCRETIZATION
 from thalweg.errors import InputError
 from thalweg.fem import Grid, load
 from thalweg.fem.uniform_grid import Grids
-from thalweg.operators import SPON, Operator, build_operator
-from thalweg.solvers import Problem
-from thalweg.solvers.family import ProblemFamily
-from thalweg.solvers.grid.problem import GridProblem
+from thalweg.operators import SPON, build_operator
 from thalweg.training import Settings
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -68,25 +65,6 @@ def test_every_experiment_has_two_scales_and_the_command_line_wins(experiment: s
     assert small.data.split.train < paper.data.split.train
     assert (paper.training.loop.epochs, paper.data.split.valid) == (7, 5)
     Settings(seed=0, **paper.training.loop)
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_makes_its_problem_and_its_operator(experiment: str):
-    nodes = OmegaConf.to_container(composed("train", f"experiment={experiment}"), resolve=True)
-    assert isinstance(nodes, dict)
-    problem = build(nodes["problem"])
-    if isinstance(problem, ProblemFamily):
-        pytest.importorskip("gmsh", reason="gmsh makes the meshes", exc_type=ImportError)
-        problem = problem.member(0, 0)
-    assert isinstance(problem, Problem | GridProblem)
-    disc = problem.export()
-    operator = build_operator(nodes["operator"], disc)
-    assert isinstance(operator, Operator)
-    build(nodes["training"]["loss"], disc)
-    assert build(nodes["training"]["metrics"], disc)
-    optimizer = build(nodes["training"]["optimizer"])(operator.parameters())
-    build(nodes["training"]["schedule"])(optimizer, total_steps=10)
-    Settings(seed=0, **nodes["training"]["loop"])
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])

@@ -1,4 +1,4 @@
-"""Training steps are computed where the weights are: no operator, loss or metric makes or keeps a tensor on the CPU and mixes it in.
+"""Every experiment makes its parts, and their steps stay where the weights are: no part makes or keeps a tensor on the CPU and mixes it in.
 
 There need be no GPU for that: torch's fake tensors know their device and nothing else, and refuse to meet tensors of another device. As a
 value of theirs cannot be read, a step that waits for the device fails, too.
@@ -19,10 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from thalweg.commands.judging import build_metrics, build_objective
 from thalweg.configuration import build
-from thalweg.operators import NeuralStagger, build_operator
+from thalweg.operators import NeuralStagger, Operator, build_operator
 from thalweg.solvers import Problem
 from thalweg.solvers.family import ProblemFamily
 from thalweg.solvers.grid.problem import GRID, GridProblem
+from thalweg.training import Settings
 from thalweg.training.grid_physics import StaggeredLoss
 from thalweg.training.objectives import Objective, Pool
 
@@ -71,6 +72,23 @@ EXPERIMENTS = {
 LEVELS = {"mgno_published_helmholtz": "operator.smoothing=[[1, 0], [1, 0], [2, 0]]"}
 #: Channels of the grid fields that are neither inputs nor scalars.
 CHANNELS = {"disc": 5, "wall_velocity": 2}
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_makes_its_problem_and_its_operator(experiment: str):
+    with initialize_config_module("thalweg.conf", version_base="1.3"):
+        config = compose("train", overrides=[f"experiment={experiment}"])
+    nodes = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(nodes, dict)
+    problem, disc = made(experiment)
+    assert isinstance(problem, Problem | GridProblem)
+    operator = build_operator(nodes["operator"], disc)
+    assert isinstance(operator, Operator)
+    build(nodes["training"]["loss"], disc)
+    assert build(nodes["training"]["metrics"], disc)
+    optimizer = build(nodes["training"]["optimizer"])(operator.parameters())
+    build(nodes["training"]["schedule"])(optimizer, total_steps=10)
+    Settings(seed=0, **nodes["training"]["loop"])
 
 
 @pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "operator").glob("*.yaml")))
