@@ -1,4 +1,4 @@
-"""The pictures of the documentation that need no training: a mesh with named boundaries, fields of several elements on it, a body.
+"""The pictures of the documentation that need no training: a mesh and its boundaries, fields of several elements, a body, a film, curves.
 
 python docs/pictures.py
 """
