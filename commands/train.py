@@ -106,7 +106,7 @@ def _train(config: DictConfig, together: Processes, device: torch.device) -> flo
     parameters = sum(parameter.numel() for parameter in operator.parameters())
     log.info("training %s with %d parameters on %d samples, on %s", type(operator).__name__, parameters, len(train), device)
     state = trainer.run(resume)
-    log.info("best validation metric %.5f after step %d; run folder %s", state["best"], state["best_step"] or 0, folder)
+    log.info("best validation metric %.4g after step %d; run folder %s", state["best"], state["best_step"] or 0, folder)
     return state["best"]
 
 

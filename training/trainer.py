@@ -250,8 +250,8 @@ class Trainer:
         if self.processes.is_first:
             for sink in (self.rows, *self.trackers):
                 sink.write(row)
-        text = ", ".join(f"{name} {final(value):.4f}" for name, value in values.items())
-        log.info("epoch %d of %d: train loss %.4f; validation %s", epoch + 1, self.settings.epochs, train_loss, text)
+        text = ", ".join(f"{name} {final(value):.4g}" for name, value in values.items())
+        log.info("epoch %d of %d: train loss %.4g; validation %s", epoch + 1, self.settings.epochs, train_loss, text)
 
     def _finite_sums(self, epoch: int) -> list[float]:
         """The sums so far, on the host.
