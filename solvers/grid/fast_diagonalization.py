@@ -82,7 +82,7 @@ class FastDiagonalization(nn.Module):
         dim = len(self._sizes)
         for i in self._cosine:
             r = cosine_coefficients(r, i - dim, centred=True).narrow(i - dim, 0, self._sizes[i])
-        matrices = {i: self.get_buffer(f"eigenvectors_{i}").to(r) for i in self._dense}
+        matrices = {i: getattr(self, f"eigenvectors_{i}").to(r) for i in self._dense}
         for i, Q in matrices.items():
             r = _along(Q.T, r, i - dim)
         if self._fourier:
