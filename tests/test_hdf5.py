@@ -116,10 +116,11 @@ def test_the_same_content_makes_the_same_file(tmp_path: Path):
     u = np.random.default_rng(0).random((4, 1, 8, 8))
     disc = export({"V": fd.FunctionSpace(fd.UnitSquareMesh(2, 2), "CG", 1)})
     for folder in ("one", "two"):
+        if folder == "two":
+            time.sleep(1.1)  # HDF5's clock has seconds
         fields = FieldArrays(Grids({"grid": Grid((8, 8))}), {"u": u}, "grid", parameters={"k": np.arange(4.0)})
         fields.store(tmp_path / folder, preview=False)
         disc.save(tmp_path / folder / "square.h5")
-        time.sleep(1.1)  # HDF5's clock has seconds
     files = sorted((tmp_path / "one").glob("*.h5"))
     assert len(files) == 3
     for path in files:

@@ -194,7 +194,8 @@ def test_a_correction_is_computed_in_single_precision_where_the_network_is_not(d
 def test_a_corrected_operator_is_one_file_for_torch(beam, tmp_path: Path):
     disc, given = beam
     with initialize_config_module("thalweg.conf", version_base="1.3"):
-        config = compose("train", overrides=["experiment=hyperelastic_beam", "operator.operator.processor.channels=8"])
+        small = ["operator.operator.processor.channels=8", "operator.operator.processor.blocks=1"]
+        config = compose("train", overrides=["experiment=hyperelastic_beam", *small])
     operator = operators.build_operator(OmegaConf.to_container(config.operator, resolve=True), disc.to(torch.float32)).eval()
     single = {name: values.float() for name, values in given.items()}
     operator.set_scales(single)
