@@ -16,6 +16,7 @@ EXAMPLES = HERE.parent / "examples"
 #: What each example draws, below the folder it is run in.
 PICTURES = {
     "your_own_pde": "outputs/your_own_pde/heater.png",
+    "sound_in_a_room": "outputs/sound_in_a_room/sound.png",
     "stokes_boundary_control": "outputs/examples/stokes_boundary_control.png",
     "duct_shape": "outputs/examples/duct_shape.png",
     "smoke_to_target": "outputs/smoke_to_target/smoke_to_target.png",

@@ -39,6 +39,13 @@ def test_an_equation_of_your_own(tmp_path: Path):
     assert "q" in meshio.read(tmp_path / "heater.vtu").point_data
 
 
+def test_natural_boundary_conditions(tmp_path: Path):
+    result = example("sound_in_a_room")["main"](size=0.2, samples=32, epochs=1, folder=str(tmp_path))
+    assert result["relative_h1"] < 0.05
+    assert result["num_samples"] == 8
+    assert (tmp_path / "sound.png").stat().st_size > 10_000
+
+
 def test_an_equation_of_your_own_from_the_command_line(tmp_path: Path):
     """Configurations in a folder of the user's, with a class in the current folder."""
     shutil.copytree(EXAMPLES / "conf", tmp_path / "conf")
