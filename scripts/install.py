@@ -69,7 +69,7 @@ PETSC_CONFIGURE_OPTIONS = " ".join(
     ]
 )
 
-NEEDED = 4e9  # bytes on the disk: .venv takes half of it, what is compiled in between another quarter
+NEEDED = 4e9  # bytes on the disk: .venv takes half of it, and what is compiled needs room
 
 #: What the log of a failed step says, and what that means.
 CAUSES = {
@@ -78,7 +78,7 @@ CAUSES = {
         "The network could not be reached; a proxy is told by the variables http_proxy and https_proxy."
     ),
     r"CERTIFICATE_VERIFY_FAILED": "The network's certificate is not trusted; PIP_CERT names a file of certificates to pip.",
-    r"Killed signal|signal 9": "The system ended it, most likely for lack of memory: 4 GB are enough.",
+    r"Killed signal|signal 9": "The system ended it, most likely for lack of memory.",
     r"Could not get lock": "Another process is installing packages; wait for it.",
     r"command not found|No such file or directory: '(?:mpicc|gcc|gfortran|make)'": "A compiler or a tool of its is missing.",
 }
