@@ -111,7 +111,7 @@ class FormMultigrid(Operator):
 
     def set_scales(self, fields: Fields) -> None:
         """There are none: everything is in the units of the form. Says whether the untrained cycles converge on a few of the samples."""
-        few = {name: values[:_TRIED] for name, values in fields.items()}
+        few = {name: (values[:, 0] if values.ndim == 3 else values)[:_TRIED] for name, values in fields.items()}
         left = self._left(few)
         if left > _POOR:
             log.warning(
