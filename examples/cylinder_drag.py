@@ -24,10 +24,10 @@ STARTS = {"rotation": {"initial": 0.5, "low": 0.0, "high": 2.0}, "jets": {"initi
 
 def prepare(folder: Path, overrides: list[str]) -> tuple[Run, dict[str, float]]:
     """The trained operator, and the seconds that data and training took; what is there already is kept."""
-    own = [f"data.folder={folder / 'data'}", f"folder={folder / 'run'}", *overrides]
+    own = ["experiment=controlled_cylinder", f"data.folder={folder / 'data'}", *overrides]
     start = time.monotonic()
     with initialize_config_module("thalweg.conf", version_base="1.3"):
-        data, training = (compose(verb, ["experiment=controlled_cylinder", *own]) for verb in ("generate", "train"))
+        data, training = compose("generate", own), compose("train", [*own, f"folder={folder / 'run'}"])
     generate.run(data)
     generated = time.monotonic()
     training.resume = True

@@ -21,9 +21,9 @@ from thalweg.visualization import plot_comparison
 
 def prepare(folder: Path, overrides: list[str]) -> Run:
     """The trained operator; data and training that are there already are kept."""
-    own = ["experiment=steered_smoke", f"data.folder={folder / 'data'}", f"folder={folder / 'run'}", *overrides]
+    own = ["experiment=steered_smoke", f"data.folder={folder / 'data'}", *overrides]
     with initialize_config_module("thalweg.conf", version_base="1.3"):
-        data, training = (compose(verb, own) for verb in ("generate", "train"))
+        data, training = compose("generate", own), compose("train", [*own, f"folder={folder / 'run'}"])
     generate.run(data)
     training.resume = True
     train.run(training)
