@@ -67,12 +67,14 @@ def portable(module: nn.Module, primitive: Primitive = "embedding_bag") -> nn.Mo
         if id(parent) in seen:
             return
         seen.add(id(parent))
-        for name, child in parent.named_children():
-            if isinstance(child, SparseMatrix):
-                made.setdefault(id(child), PortableMatrix.of(child, primitive))
-                parent.add_module(name, made[id(child)])
-            else:
-                replace(child, seen)
+        # Its children are in one dictionary; others may keep modules, too, such as levels by the grid they belong to.
+        for kept in (value for value in vars(parent).values() if isinstance(value, dict)):
+            for name, child in kept.items():
+                if isinstance(child, SparseMatrix):
+                    made.setdefault(id(child), PortableMatrix.of(child, primitive))
+                    kept[name] = made[id(child)]
+                elif isinstance(child, nn.Module):
+                    replace(child, seen)
 
     replace(module, set())
     return module

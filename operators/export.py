@@ -9,6 +9,7 @@ Where only torch is installed::
 ``json.loads(description["thalweg.json"])`` names inputs and outputs, their shapes and spaces, and where the dofs of each space are.
 """
 
+import copy
 import json
 import os
 import zipfile
@@ -57,7 +58,7 @@ def export_operator(
     The written program is read back and compared with the operator on another batch size before it takes its place.
 
     Args:
-        operator: in evaluation mode it is what is exported; on its device.
+        operator: what it does in evaluation mode is exported; on its device. It stays as it is.
         fields: example inputs ``(batch, ...)`` with at least two samples; those that the operator does not use are left out.
         path: where to, ``.pt2`` or ``.onnx``.
         spaces: the space of each field, for the description.
@@ -67,7 +68,7 @@ def export_operator(
         The description: inputs and outputs with their shapes, spaces with their points, configuration and fingerprint.
 
     Raises:
-        InputError: the suffix is unknown, the batch is too small, or torch cannot trace the operator.
+        InputError: the suffix is unknown, the batch is too small, or torch cannot trace the operator or run its program alone.
         MissingPackageError: for ``.onnx``, the package ``onnxscript`` is not installed.
         FileError: the file cannot be written.
     """
@@ -76,16 +77,18 @@ def export_operator(
         raise InputError(f"An exported operator is called something.pt2 or something.onnx, not {path.name!r}.")
     if path.suffix == ".onnx":
         _require_onnx()
+    operator = copy.deepcopy(operator).eval().requires_grad_(False)
     used = _used(operator, fields)
     if min(len(values) for values in used.values()) < 2:
         raise InputError(
             "An export needs an example of at least two samples, so that the batch size is not taken for a constant."
         )
     primitive: Primitive = "embedding_bag" if path.suffix == ".pt2" else "index_add"
-    applied = _Applied(portable(operator, primitive)).eval().requires_grad_(False)
+    applied = _Applied(portable(operator, primitive)).eval()
     with torch.no_grad():
         prediction = applied(used)
         program = _traced(applied, used)
+    _require_torch_alone(program)
     description = {
         "schema_version": 1,
         "operator": operator.config,
@@ -160,6 +163,16 @@ def _traced(applied: nn.Module, fields: dict[str, Tensor]) -> ExportedProgram:
             f"torch.export cannot trace this operator ({type(error).__name__}: {str(error).splitlines()[0]}). Loops and branches must not "
             "depend on the values of fields, nor shapes on the batch size."
         ) from error
+
+
+def _require_torch_alone(program: ExportedProgram) -> None:
+    """Refuse a program that calls this package, which is not there where it will run."""
+    package = __name__.partition(".")[0]
+    if foreign := [node.target for node in program.graph.nodes if getattr(node.target, "namespace", "") == package]:
+        raise InputError(
+            f"The operator's program calls {foreign[0]}, which torch alone does not have: it keeps sparse matrices outside of its modules. "
+            "Make them attributes of modules, or values of their dictionaries."
+        )
 
 
 def _prune(program: ExportedProgram) -> None:

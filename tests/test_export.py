@@ -156,9 +156,39 @@ def test_multigrid_for_the_coefficients_of_each_sample_is_exported(tmp_path: Pat
     operator = build_operator(config, grids).eval()
     fields = {"a": 1 + torch.rand(2, 1, 17, 17)}
     export_operator(operator, fields, tmp_path / "mgno.pt2")
+    called = {str(node.target) for node in torch.export.load(tmp_path / "mgno.pt2").graph.nodes if node.op == "call_function"}
+    assert not [name for name in called if name.startswith("thalweg")]
     program, _ = load_exported(tmp_path / "mgno.pt2")
     five = {"a": 1 + torch.rand(5, 1, 17, 17)}
     torch.testing.assert_close(program(five)["u"], operator(five)["u"], rtol=1e-4, atol=1e-6)
+
+
+def test_an_operator_in_training_is_exported_as_it_will_be_used_and_stays_as_it_is(tmp_path: Path):
+    grids = Grids({"grid": Grid((8, 8))})
+    network = {"_target_": "thalweg.operators.UNet", "in_channels": 1, "out_channels": 1, "width": 4, "levels": 1}
+    config = {"_target_": "thalweg.operators.GridOperator", "grid": {"_space_": "grid"}, "network": network}
+    operator = build_operator(config | {"inputs": {"a": 1}, "outputs": {"u": 1}}, grids).train()
+    operator({"a": 3 + torch.randn(4, 1, 8, 8)})
+    before = {name: values.clone() for name, values in operator.state_dict().items()}
+    a = torch.randn(2, 1, 8, 8)
+    export_operator(operator, {"a": a}, tmp_path / "unet.pt2")
+    assert operator.training
+    assert all(parameter.requires_grad for parameter in operator.parameters())
+    assert any("running_mean" in name for name in before)
+    assert all(torch.equal(values, before[name]) for name, values in operator.state_dict().items())
+    program, _ = load_exported(tmp_path / "unet.pt2")
+    torch.testing.assert_close(program({"a": a})["u"], operator.eval()({"a": a})["u"], rtol=1e-4, atol=1e-5)
+
+
+class Hiding(Operator):
+    """An operator whose matrix is in a list, where nobody looks for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrices = [SparseMatrix(scipy.sparse.eye(5).tocsr())]
+
+    def forward(self, fields):
+        return {"u": self.matrices[0](fields["u"])}
 
 
 class Looking(Operator):
@@ -176,6 +206,8 @@ def test_what_cannot_be_exported_is_said(disc: fem.Discretization, tmp_path: Pat
         export_operator(operator, f, tmp_path / "a.pth")
     with pytest.raises(InputError, match="at least two samples"):
         export_operator(operator, {"f": f["f"][:1]}, tmp_path / "a.pt2")
+    with pytest.raises(InputError, match=r"calls thalweg\.spmm\.default, which torch alone does not have"):
+        export_operator(Hiding(), {"u": torch.zeros(2, 5)}, tmp_path / "a.pt2")
     with pytest.raises(InputError, match="must not depend on the values of fields"):
         export_operator(Looking(), {"u": f["f"]}, tmp_path / "a.pt2")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
