@@ -42,6 +42,19 @@ class Hierarchy(nn.Module):
         assert isinstance(space, Space)
         return space
 
+    def require_scalar(self, what: str) -> None:
+        """Refuse spaces of vectors for what takes several fields as channels at each node.
+
+        Raises:
+            InputError: a space has values that are no numbers.
+        """
+        for space in (self[level] for level in range(len(self))):
+            if space.element.value_shape:
+                raise InputError(
+                    f"The channels of {what} are scalar fields, but {space.name!r} has values of shape {space.element.value_shape}. Pass "
+                    "the scalar spaces with the same nodes."
+                )
+
     def prolongation(self, level: int) -> SparseMatrix:
         """From level ``level + 1`` to the finer ``level``."""
         P = self.prolongations[level]

@@ -26,7 +26,7 @@ class CoarseProcessor(nn.Module):
         light: message-passing blocks on each finer level.
 
     Raises:
-        InputError: the coarse network's channels differ, or the hierarchy has one level.
+        InputError: the coarse network's channels differ, or the hierarchy has one level, or spaces of vectors.
     """
 
     def __init__(self, hierarchy: Hierarchy, coarse: nn.Module, in_channels: int, out_channels: int = 1, light: int = 1):
@@ -36,6 +36,7 @@ class CoarseProcessor(nn.Module):
             raise InputError("The coarse network must have as many channels in as out; set its in_channels and out_channels.")
         if len(hierarchy) < 2:
             raise InputError("A CoarseProcessor needs a hierarchy of two spaces or more.")
+        hierarchy.require_scalar("a CoarseProcessor")
         self.in_channels, self.out_channels = in_channels, out_channels
         finer = range(len(hierarchy) - 1)
         self.prolongations = nn.ModuleList(hierarchy.prolongation(l) for l in finer)

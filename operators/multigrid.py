@@ -145,7 +145,7 @@ class MultigridProcessor(nn.Module):
         start_at_zero: whether it gives zero until it is trained, for corrections of a prediction.
 
     Raises:
-        InputError: there is no hierarchy, or no such tag; no channels, blocks or smoothing steps.
+        InputError: there is no hierarchy, or one of vectors, or no such tag; no channels, blocks or smoothing steps.
     """
 
     def __init__(
@@ -167,6 +167,7 @@ class MultigridProcessor(nn.Module):
             raise InputError(
                 f'A multigrid cycle needs a hierarchy of spaces, as disc.hierarchy("V", "V1") gives, not a {type(hierarchy).__name__}.'
             )
+        hierarchy.require_scalar("a MultigridProcessor")
         if min(channels, blocks) < 1:
             raise InputError(
                 f"A multigrid processor has one channel and one block or more, not channels={channels} and blocks={blocks}."

@@ -199,6 +199,11 @@ def test_wrong_input_is_explained():
         CoarseProcessor(disc.hierarchy("V", "V1"), PointwiseProcessor(2, 3), 1)
     with pytest.raises(InputError, match="two spaces or more"):
         CoarseProcessor(disc.hierarchy("V"), PointwiseProcessor(3, 3), 1)
+    mesh = fd.UnitSquareMesh(2, 2)
+    vectors = export({"V": fd.VectorFunctionSpace(mesh, "CG", 2), "V1": fd.VectorFunctionSpace(mesh, "CG", 1)}, [("V1", "V")])
+    for make in (MultigridProcessor, lambda levels, _: CoarseProcessor(levels, PointwiseProcessor(2, 2), 2)):
+        with pytest.raises(InputError, match=r"are scalar fields, but 'V' has values of shape \(2,\)"):
+            make(vectors.hierarchy("V", "V1"), 2)
     for steps in ({"pre": 0}, {"post": -1}, {"coarse": 0}):
         with pytest.raises(InputError, match="A cycle begins with a smoothing step"):
             MultigridProcessor(disc.hierarchy("V", "V1"), 2, **steps)
