@@ -55,9 +55,18 @@ Start with
 
 
 def main() -> None:
-    """Run the verb in ``sys.argv``. Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted."""
+    """Run the verb in ``sys.argv``.
+
+    Exit codes: 0 done, 1 an error that is explained, 2 wrong usage, 130 interrupted, 141 nobody reads what is printed any more.
+    """
     try:
-        _run([argument for argument in sys.argv[1:] if argument])
+        try:
+            _run([argument for argument in sys.argv[1:] if argument])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as in `thalweg train --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        sys.exit(141)
     except KeyboardInterrupt:  # while the configuration is read; the verbs have their own answer
         print("thalweg: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -57,6 +57,13 @@ def configured_operator(dataset: Path, *overrides: str) -> dict:
     return node
 
 
+def test_a_reader_who_leaves_early_sees_no_traceback():
+    program = f"set -o pipefail; {sys.executable} -m thalweg train --help | head -n 1"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
+    assert (done.returncode in (0, 141), done.stderr) == (True, "")
+    assert len(done.stdout.splitlines()) == 1
+
+
 def test_a_misspelt_key_is_answered_with_the_nearest_one():
     assert_explained(thalweg("train", *SMALL, "training.loop.epohcs=3"), "Did you mean 'training.loop.epochs'")
 
