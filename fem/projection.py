@@ -50,11 +50,11 @@ class MassSolver(nn.Module):
         self.mass, dtype = mass, mass.val.dtype
         M = scipy.sparse.csr_matrix(mass.to_scipy(), dtype=np.float64, copy=True)
         M.eliminate_zeros()
+        if not M.nnz or not (M.diagonal() > 0).all():
+            raise InputError("A mass matrix must have a positive diagonal.")
         self.copies = _copies(M, torch.finfo(dtype).eps)
         M = _part(M, self.copies)
         diagonal = M.diagonal()
-        if not len(diagonal) or not (diagonal > 0).all():
-            raise InputError("A mass matrix must have a positive diagonal.")
         D = scipy.sparse.diags(diagonal**-0.5)
         scaled = scipy.sparse.csr_matrix(D @ M @ D)
         self.least, self.largest = _extreme_eigenvalues(scaled)
