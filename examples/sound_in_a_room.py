@@ -2,7 +2,7 @@
 
 −Δp − k²(1 + m)p = 0 for the complex pressure p. The loudspeaker drives, ∂p/∂n = g; the walls absorb, ∂p/∂n = ikβp; a pillar reflects,
 ∂p/∂n = 0. No value is prescribed anywhere. The question: p for any medium m and any drive g. Run it by ``python
-examples/sound_in_a_room.py`` (three minutes on two cores), or from the command line with the configurations in ``examples/conf``.
+examples/sound_in_a_room.py`` (a minute on two cores), or from the command line with the configurations in ``examples/conf``.
 """
 
 from pathlib import Path
