@@ -155,9 +155,10 @@ def test_on_grids_the_cheaper_solver_draws_the_same_samples_at_its_resolution(tm
             return compose(verb, overrides=list(overrides))
 
     made = ["problem=darcy_smooth", "problem.nodes=33", "problem.every=1", "name=darcy", f"data.folder={tmp_path / 'data'}"]
-    made += ["operator=fno_grid", "training=grid", "data.split={train: 4, valid: 2, test: 2}", f"folder={tmp_path / 'run'}"]
+    made += ["operator=fno_grid", "training=grid", "data.split={train: 4, valid: 2, test: 2}"]
     generate.run(config("generate", *made, "preview=false"))
-    train.run(config("train", *made, "operator.network.width=4", "training.loop.epochs=1", "device=cpu"))
+    small = "operator.network.width=4", "training.loop.epochs=1", "device=cpu"
+    train.run(config("train", *made, *small, f"folder={tmp_path / 'run'}"))
     levels = "solver=[{nodes: 33}, {nodes: 17}, {nodes: 9}]"
     content = compare.run(config("compare", f"runs={tmp_path / 'run'}", levels, f"output={tmp_path}", "device=cpu"))
     same, half, quarter = (solver["relative_l2"] for solver in content["solvers"])
