@@ -49,6 +49,7 @@ EXPERIMENTS = {
     "mgno_pipe": "mgno_pipe",
     "mgno_published_pipe": "mgno_pipe",
     "mgno_vorticity": "mgno_vorticity",
+    "mgno_vorticity_history": "mgno_vorticity_history",
     "mgno_published_vorticity": "mgno_vorticity_history",
     "fno_vorticity": "mgno_vorticity",
     "deeponet_burgers": "burgers",

@@ -1,6 +1,8 @@
 """What MgNO makes of a coefficient: the closure that corrects it, and its size."""
 
 from dataclasses import replace
+from math import log
+from typing import cast
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from mgno_cycles import DARCY, IO, SIDES, smooth_coefficient
 from thalweg.errors import InputError
 from thalweg.fem.uniform_grid import Grid
 from thalweg.operators.mgno import Architecture, MgNO
+from thalweg.operators.mgno.network import Known, Layer
 
 
 def test_a_closure_learns_and_keeps_the_operator_elliptic():
@@ -92,3 +95,24 @@ def test_a_normalized_solution_is_of_order_one_where_pockets_make_it_large():
     exact = matrices[0].solve(load * levels[0].free).square().mean(0).sqrt()
     assert exact[1] > 100 * exact[0]
     torch.testing.assert_close(network._unit(network.unit, levels, matrices, None), exact, rtol=0.2, atol=0)
+
+
+def test_features_see_the_logarithm_of_iterates_that_are_large():
+    """A solution that is a million times as large changes what the next layer is told by log 10⁶."""
+    torch.manual_seed(0)
+    architecture = replace(DARCY, normalized=True, in_units=True)
+    operator = MgNO(Grid((9, 9)), **IO, architecture=architecture, dirichlet=SIDES[:4], coefficient="a").double()
+    levels, layer = operator.levels((9, 9)), cast(Layer, operator.network.layers[0])
+    assert levels.coefficient is not None
+    assert layer.L is not None
+    assert layer.V is not None
+    with torch.no_grad():
+        layer.L.zero_()
+        layer.V.fill_(1 / len(layer.V))
+    known = Known(levels, [levels.coefficient(torch.ones(81, 1, dtype=torch.float64))], None)
+    v, none = torch.rand(81, 1, 1, dtype=torch.float64), torch.zeros(())
+    features, iterates = layer(v, None, known, (none, none))
+    far, large = layer(1e6 * v, None, known, (none, none))
+    torch.testing.assert_close(large, 1e6 * iterates)
+    assert iterates.abs().max() > 0.01
+    assert far.max() < features.max() + log(1e6) + 1

@@ -11,7 +11,7 @@ from thalweg.errors import InputError
 from thalweg.fem.uniform_grid import Grid
 from thalweg.operators.mgno import Architecture, ChannelVelocity, MgNO, VorticityVelocity
 from thalweg.operators.mgno.grid_levels import grid_levels
-from thalweg.operators.mgno.transport import transported
+from thalweg.operators.mgno.transport import extrapolation, transported
 from thalweg.solvers.grid import VorticityEquation
 
 TRANSPORT = Architecture(
@@ -38,6 +38,49 @@ def test_the_velocity_of_a_vorticity_is_the_solvers():
     torch.testing.assert_close(VorticityVelocity("w")({"w": history}, grid), flow.velocity(w))
     with pytest.raises(InputError, match=r"on a periodic rectangle"):
         VorticityVelocity("w")({"w": w}, Grid((16, 20)))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_a_polynomial_through_the_last_frames_is_exact_for_its_degree(frames: int):
+    times, ahead = torch.arange(1.0 - frames, 1.0, dtype=torch.float64), 0.5
+    weights = torch.tensor(extrapolation(frames, ahead), dtype=torch.float64)
+    found = [float(weights @ times**degree) for degree in range(frames + 1)]
+    assert found[:-1] == pytest.approx([ahead**degree for degree in range(frames)])
+    assert found[-1] != pytest.approx(ahead**frames)
+
+
+def test_the_velocity_ahead_is_that_of_the_vorticity_then():
+    torch.manual_seed(0)
+    grid = Grid((16, 16), periodic=(True, True))
+    parts = torch.randn(3, 2, 1, 16, 16, dtype=torch.float64)
+
+    def at(t: float) -> Tensor:
+        return parts[0] + t * parts[1] + t**2 * parts[2]
+
+    history = torch.cat([at(-9.0), at(-2.0), at(-1.0), at(0.0)], 1)
+    ahead = VorticityVelocity("w", frames=3, ahead=0.5)({"w": history}, grid)
+    torch.testing.assert_close(ahead, VorticityVelocity("w")({"w": at(0.5)}, grid))
+    with pytest.raises(InputError, match=r"from 3 frames was given 2"):
+        VorticityVelocity("w", frames=3)({"w": history[:, :2]}, grid)
+
+
+def test_a_step_forgets_older_frames_than_those_it_is_told_of():
+    torch.manual_seed(0)
+    grid = Grid((16, 16), periodic=(True, True))
+    velocity = VorticityVelocity("w", frames=3, ahead=0.5)
+    operator = MgNO(grid, {"w": 5}, {"w": 1}, TRANSPORT, velocity=velocity, increment=True, recent={"w": 1}).double()
+    operator.set_scales({"w": torch.randn(2, 7, 1, 16, 16, dtype=torch.float64)})
+    w = torch.randn(2, 5, 16, 16, dtype=torch.float64, requires_grad=True)
+    operator({"w": w})["w"].square().sum().backward()
+    assert w.grad is not None
+    assert [bool(u.any()) for u in w.grad.unbind(1)] == [False, False, True, True, True]
+    # Steady flow is carried by its own velocity, whatever the frames of the polynomial.
+    steady = w.detach()[:, -1:].expand(-1, 5, -1, -1)
+    one = MgNO(grid, {"w": 1}, {"w": 1}, TRANSPORT, velocity=VorticityVelocity("w"), increment=True).double()
+    one.load_state_dict(operator.state_dict())
+    torch.testing.assert_close(operator({"w": steady})["w"], one({"w": steady[:, :1]})["w"])
+    with pytest.raises(InputError, match=r"cannot be the recent ones"):
+        MgNO(grid, {"w": 5}, {"w": 1}, TRANSPORT, velocity=velocity, increment=True, recent={"w": 6})
 
 
 def weak_transport(points: int, c: Tensor, u: Tensor, grid: Grid) -> Tensor:

@@ -40,8 +40,9 @@ class Architecture:
         mean: of coefficients over a cell, "arithmetic" or "harmonic".
         normalized: solve for coefficients of geometric mean one, and divide the solution by the mean: for equations whose solution is
             inverse to the coefficient, −∇·(a∇u) = f with zero boundary values, and coefficients of very different size.
-        in_units: with that, iterates are in units of the solution for a constant f, as one more cycle finds it: for very rough
-            coefficients, whose small values in pockets make some solutions far larger than others.
+        in_units: with that, iterates are in units of the solution for a constant f, as one more cycle finds it, and features see their
+            inverse hyperbolic sine: for very rough coefficients, whose small values in pockets make some solutions far larger than
+            others, and larger in the pocket than elsewhere.
         peclet: the numbers Pe of operators −∇·(a∇) + Pe c·∇ with the sample's own velocity c, upwinded. Iterates are divided among them,
             each share with cycles for its own operator; () where no operator carries.
         convection: whether the velocity of the source's transport is corrected in each layer by a learned mixing of the features, so that

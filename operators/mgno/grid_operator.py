@@ -1,6 +1,6 @@
 """MgNO on uniform grids: named fields in, named fields out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -50,6 +50,8 @@ class MgNO(Operator):
             :class:`~thalweg.operators.mgno.Velocity` such as ``VorticityVelocity("w")``.
         increment: the network gives the change of the inputs that outputs have the names of; of their last channels where they have more,
             as histories do, whose last frame comes last.
+        recent: of inputs that are histories, how many of their last channels are features; all of them by default. The velocity is
+            told of all.
         domain: lengths of the box where the grid ends before its boundary, by up to one spacing, as data do that keep every n-th point;
             inputs are continued by their last values.
 
@@ -83,15 +85,16 @@ class MgNO(Operator):
         coordinates: str | None = None,
         velocity: Velocity | None = None,
         increment: bool = False,
+        recent: Mapping[str, int] | None = None,
         domain: Sequence[float] = (),
     ):
         super().__init__()
         self.grid, self.architecture = grid, architecture or Architecture()
         self.dirichlet, self.boundary_values = tuple(dirichlet), boundary_values
         self.coefficient, self.reaction, self.increment, self.domain = coefficient, reaction, increment, tuple(domain)
-        self.coordinates, self.velocity = coordinates, velocity
+        self.coordinates, self.velocity, self.recent = coordinates, velocity, dict(recent or {})
         self.fields = ChannelFields(inputs, outputs)
-        in_channels, out_channels = self.fields.in_channels, self.fields.out_channels
+        out_channels = self.fields.out_channels
         known = coefficient is not None or reaction is not None or coordinates is not None
         if known != (self.architecture.coefficient is not None) or (reaction is not None) != self.architecture.reaction:
             raise InputError(
@@ -121,7 +124,13 @@ class MgNO(Operator):
             self.fields.require_increments()
             if self.lifting is not None:
                 raise InputError("Outputs are changes of the inputs or departures from a lifting, not both; give one of them.")
-        features = in_channels
+        if wrong := [name for name, n in self.recent.items() if not 1 <= n <= inputs.get(name, 0) or name == coordinates]:
+            raise InputError(
+                f"Of {wrong[0]!r} {self.recent[wrong[0]]} channels cannot be the recent ones: it must be a history among the inputs "
+                f"{inputs}, with as many channels or more."
+            )
+        self._channels = self.fields.inputs | self.recent
+        features = sum(self._channels.values())
         if coordinates is not None:
             features += grid.dim**2 - grid.dim + (0 if velocity is None else grid.dim)
         self.network = Network(features, out_channels, self.architecture, grid.dim, sum(grid.periodic))
@@ -192,8 +201,8 @@ class MgNO(Operator):
         """Inputs with the logarithm of the coefficient in its place, for what matters of it are ratios, which may be large; and with
         derivatives in the place of coordinates."""
         parts = []
-        for name in self.fields.inputs:
-            u = fields[name]
+        for name, channels in self._channels.items():
+            u = fields[name][:, -channels:]
             if name == self.coefficient:
                 u = u.log()
             elif name == self.coordinates:
@@ -245,8 +254,8 @@ class MgNO(Operator):
 
     def _scale_derivatives(self, coordinates: str) -> None:
         """One deviation for all derivatives of the coordinates: some may vary by rounding only."""
-        before = list(self.fields.inputs).index(coordinates)
-        first = sum(list(self.fields.inputs.values())[:before])
+        before = list(self._channels).index(coordinates)
+        first = sum(list(self._channels.values())[:before])
         own = self.input_scale.deviation[first : first + self.grid.dim**2]
         own.copy_(own.double().square().mean().sqrt().expand_as(own))
 

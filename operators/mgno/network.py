@@ -68,7 +68,9 @@ class Layer(nn.Module):
         new = self.cycle(self.functional(v, inner, known), known.levels, operators, u, known.velocities)
         if self.L is None or self.V is None:
             return v, new
-        v = torch.addmm((v @ self.L).flatten(0, 1), new.flatten(0, 1), self.V).view(*v.shape[:2], -1)
+        # A pocket of small coefficient makes iterates far larger than any of training; features grow as their logarithm.
+        seen = new.asinh() if self.architecture.in_units else new
+        v = torch.addmm((v @ self.L).flatten(0, 1), seen.flatten(0, 1), self.V).view(*v.shape[:2], -1)
         return nn.functional.gelu(v + outer), new
 
     def functional(self, v: Tensor, inner: Tensor, known: Known) -> Tensor:
