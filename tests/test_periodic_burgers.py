@@ -109,7 +109,6 @@ def test_the_published_case_learns(operator: str, tmp_path: Path):
     overrides = [
         "experiment=burgers",
         f"operator={operator}",
-        f"folder={tmp_path}/run",
         f"data.folder={tmp_path}/data",
         "problem.points=256",
         "data.split={train: 64, valid: 8, test: 8}",
@@ -117,6 +116,6 @@ def test_the_published_case_learns(operator: str, tmp_path: Path):
     ]
     with initialize_config_module("thalweg.conf", version_base="1.3"):
         generate.run(compose("generate", overrides=overrides))
-        train.run(compose("train", overrides=overrides))
+        train.run(compose("train", overrides=[*overrides, f"folder={tmp_path}/run"]))
         evaluate.run(compose("evaluate", overrides=[f"run={tmp_path}/run"]))
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["relative_l2"] < 0.9
