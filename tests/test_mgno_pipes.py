@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from thalweg.errors import InputError
 from thalweg.fem.assembly import csr
 from thalweg.fem.uniform_grid import Grid
+from thalweg.operators.export import export_operator, load_exported
 from thalweg.operators.mgno import Architecture, ChannelFlow, ChannelVelocity, MgNO
 from thalweg.operators.mgno.coefficient import streamline_diffusion
 from thalweg.operators.mgno.cycle import Cycle
@@ -132,12 +133,12 @@ def test_cycles_solve_for_transport_and_the_coarsest_level_carries_downstream(pi
     assert rms[28] > 0.5 * rms[16]
 
 
-def operator(grid: Grid) -> MgNO:
+def operator(grid: Grid, architecture: Architecture = CARRYING) -> MgNO:
     return MgNO(
         grid,
         {"x": 2},
         {"u": 1},
-        CARRYING,
+        architecture,
         coordinates="x",
         velocity=ChannelVelocity(),
         boundary_values=ChannelFlow("x"),
@@ -169,6 +170,16 @@ def test_outputs_depart_from_a_flow_that_is_kept_at_the_inflow_and_the_walls(pip
     torch.testing.assert_close(mgno({"x": x + torch.tensor([3.0, -2.0]).view(1, 2, 1, 1)})["u"], u)
     fine = Grid((65, 33), (4.0, 1.0)).coordinates(torch.float64)[None]
     assert mgno({"x": fine})["u"].shape == (1, 1, 65, 33)
+
+
+def test_an_operator_on_pipes_is_one_file_for_torch(pipe, tmp_path):
+    grid, x = pipe
+    fields = {"x": torch.cat([x, 2 * x])}
+    torch.manual_seed(0)
+    mgno = operator(grid, replace(CARRYING, layers=1, levels=2)).eval()
+    export_operator(mgno, fields, tmp_path / "pipes.pt2")
+    program, _ = load_exported(tmp_path / "pipes.pt2")
+    torch.testing.assert_close(program({"x": x.repeat(3, 1, 1, 1)})["u"], mgno({"x": x})["u"].detach().expand(3, -1, -1, -1))
 
 
 def test_the_shares_of_iterates_have_their_own_operators(pipe):

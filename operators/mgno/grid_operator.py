@@ -61,7 +61,7 @@ class MgNO(Operator):
     Example:
         >>> operator = MgNO(Grid((33, 33)), {"f": 1}, {"u": 1}, dirichlet=["x0", "x1", "y0", "y1"])
         >>> u = operator({"f": torch.randn(4, 1, 33, 33)})["u"]
-        >>> u.shape, float(u[..., 0, :].abs().max())
+        >>> u.shape, u[..., 0, :].abs().max().item()
         (torch.Size([4, 1, 33, 33]), 0.0)
         >>> operator({"f": torch.randn(4, 1, 65, 65)})["u"].shape  # the same weights
         torch.Size([4, 1, 65, 65])

@@ -56,7 +56,16 @@ def jacobian_on_grid(x: Tensor, lengths: Sequence[float]) -> Tensor:
     The axis of X is first, so that flattened channels are those of ∂x/∂X₁, then of ∂x/∂X₂, ...
     """
     spacing = [L / (n - 1) for L, n in zip(lengths, x.shape[2:], strict=True)]
-    return torch.stack(torch.gradient(x, spacing=spacing, dim=list(range(2, x.ndim)), edge_order=2), dim=1)
+    return torch.stack([_derivative(x, axis, h) for axis, h in enumerate(spacing, start=2)], dim=1)
+
+
+def _derivative(x: Tensor, axis: int, h: float) -> Tensor:
+    """Central differences, one-sided ones at the ends; torch.gradient would take the batch size of an exported program for a constant."""
+    n = x.shape[axis]
+    first, second, third = x.narrow(axis, 0, 3).split(1, axis)
+    before, last_but_one, last = x.narrow(axis, n - 3, 3).split(1, axis)
+    inner = x.narrow(axis, 2, n - 2) - x.narrow(axis, 0, n - 2)
+    return torch.cat([4 * second - 3 * first - third, inner, 3 * last - 4 * last_but_one + before], dim=axis) / (2 * h)
 
 
 def piola(J: Tensor, c: Tensor) -> Tensor:
