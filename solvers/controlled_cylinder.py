@@ -167,7 +167,7 @@ class ControlledCylinderFlow(Problem):
         fd = firedrake()
         c = self._coefficients[0]
         drag, by_state, by_rate = (self._assembler(f) for f in (c, fd.derivative(c, self._state), fd.derivative(c, self._rate)))
-        J, counted, velocities = 0.0, {}, list(reversed(self._street))
+        J, counted, velocities = 0.0, {}, list(reversed(self.street))
         for n, ((z, history), weight) in enumerate(self._weighted(g), start=1):
             velocities.append(self._split(z)[0])
             if weight:
@@ -221,7 +221,7 @@ class ControlledCylinderFlow(Problem):
 
     def _march(self, g: Any, steps: int, states: States | None = None) -> Iterator[tuple[np.ndarray, States]]:
         """Steps from the vortex street, or from given states; yields (u, p) after each and the velocities before it."""
-        states = self._street if states is None else states
+        states = self.street if states is None else states
         surface = np.asarray(g.dat.data_ro).ravel()[self._stepper.fixed]
         for n in range(1, steps + 1):
             z = self._stepper.step(states, self._inflow + self._share(n) * surface)
@@ -245,8 +245,8 @@ class ControlledCylinderFlow(Problem):
         return float(np.sin(np.pi / 2 * min(1.0, n * self.dt / self._ramp)) ** 2)
 
     @cached_property
-    def _street(self) -> States:
-        """The last velocities of the developed vortex street without control, made once."""
+    def street(self) -> States:
+        """The last three velocities of the developed vortex street without control, the latest first, ``(dofs,)`` each; made once."""
         start = firedrake().Function(self.spaces["V"]).interpolate(_disturbance(self.channel.mesh)).dat.data_ro.ravel()
         *_, (z, states) = self._march(self.surface(), self._spin_up, (start, start, start))
         return (self._split(z)[0], *states[:2])

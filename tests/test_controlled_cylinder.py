@@ -87,7 +87,7 @@ def test_steps_are_of_third_order_in_time(flow: ControlledCylinderFlow):
             path.append(u)
         return path
 
-    path = march(fine, flow._street, 200)
+    path = march(fine, flow.street, 200)
     errors = []
     for every in (4, 8):
         start = tuple(path[i] for i in (99, 99 - every, 99 - 2 * every))
