@@ -57,6 +57,11 @@ class FieldArrays:
     def __post_init__(self):
         if not self.fields:
             raise InputError("There are no fields to store; pass at least one.")
+        if not isinstance(self.discretization, Spaces):
+            raise InputError(
+                f"Spaces are given by name, but what came is a {type(self.discretization).__name__}; pass a Discretization from "
+                'fem.export, or of grids Grids({"grid": Grid(...)}).'
+            )
         if missing := [name for name in self.fields if name not in self._spaces]:
             raise InputError(f"The space of field {missing[0]!r} is not given; pass spaces={{{missing[0]!r}: ...}}.")
         for name, values in self.fields.items():

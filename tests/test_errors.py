@@ -328,6 +328,7 @@ def test_arguments_of_a_wrong_kind_are_named(dataset: Path, tmp_path: Path):
     wrong = {
         "one at least; not range(0, 0)": lambda: FieldDataset(dataset / "data", range(0)),
         "a range, such as range(0, 100), and one at least; not [0, 1]": lambda: FieldDataset(dataset / "data", [0, 1]),
+        "what came is a Grid; pass": lambda: FieldArrays(Grid((4, 4)), {"f": np.ones((2, 4, 4))}, "grid"),  # type: ignore[arg-type]
         "'f' is a list; expected an array": lambda: FieldArrays(disc, {"f": values.tolist()}, "V"),
         "without a slash": lambda: FieldArrays(disc, {"f/g": values}, "V"),
         "'f' holds complex128": lambda: FieldArrays(disc, {"f": values + 1j}, "V").store(tmp_path / "complex"),
