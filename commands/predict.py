@@ -13,7 +13,9 @@ from ..data.shards import Spaces
 from ..data.source import read_source
 from ..errors import InputError
 from ..fem.family import alike
+from ..training.family import on_mesh_of
 from ..training.objectives import Objective, rollout
+from ..training.objectives.objective import Apply
 from .certification import certify
 from .prediction_file import write_prediction
 from .refinement import refine
@@ -39,9 +41,10 @@ def run(config: DictConfig) -> None:
             like = trained.sample(config.sample, disc)  # of a family, it says which mesh
             read = _read(config.inputs, spaces, trained.place(disc, like))
             batch = alike(like, {name: values.to(trained.device) for name, values in read.items()})
-            prediction, reference = _apply(objective, operator, batch, config.steps), {}
+            own, applied = on_mesh_of(objective, operator, batch)
+            prediction, reference = _apply(own, applied, batch, config.steps), {}
             interval = 1.0 if data.times is None else float(data.times[1] - data.times[0])
-            times = [interval * step for step in range((config.steps or 1) + 1)] if _states(objective) else None
+            times = [interval * step for step in range((config.steps or 1) + 1)] if _states(own) else None
     if config.certify is not None:
         certify(trained, batch, prediction, config.certify)
     fields = {name: values[0] for name, values in batch.items() if name not in prediction}
@@ -87,7 +90,7 @@ def _started(batch: dict[str, Tensor], states: tuple[str, ...]) -> dict[str, Ten
     return {name: values[:, None] if name in states else values for name, values in batch.items()}
 
 
-def _apply(objective: Objective, operator: torch.nn.Module, batch: dict[str, Tensor], steps: int | None) -> dict[str, Tensor]:
+def _apply(objective: Objective, operator: Apply, batch: dict[str, Tensor], steps: int | None) -> dict[str, Tensor]:
     states = _states(objective)
     if not states:
         if steps is not None:

@@ -45,6 +45,8 @@ from thalweg.training import (
     validate,
 )
 from thalweg.training import evaluate as judge
+from thalweg.training.family import on_mesh_of
+from thalweg.training.objectives import rollout
 
 TAGS = ["sides", "holes"]
 SPLIT = "data.split={test: 2, valid: 1, train: 2}"
@@ -263,6 +265,10 @@ def test_rollouts_on_a_family_are_those_on_each_mesh(plates: Path):
         alone = Rollout(norm(family.of(batch)), ["u"], horizon=2, noise=0.1)
         alone.start(3, 1, 0)
         assert objective(operator, batch) == alone(operator.on(batch.mesh), dict(batch))
+        own, applied = on_mesh_of(objective, operator, batch)
+        assert isinstance(own, Rollout)
+        predicted, expected = rollout(applied, batch, own.states, 2), rollout(operator.on(batch.mesh), dict(batch), ["u"], 2)
+        assert predicted["u"].equal(expected["u"])
     with pytest.raises(InputError, match="keeps states between steps"):
         ObjectiveFamily(lambda disc: Pool(norm(disc), ["u"], size=4), family)
 

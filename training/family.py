@@ -58,6 +58,14 @@ def _on_mesh(operator: Apply, mesh: int) -> Apply:
     return lambda fields: operator(FieldsOnMesh(mesh, fields))
 
 
+def on_mesh_of(objective: Objective, operator: Apply, fields: Fields) -> tuple[Objective, Apply]:
+    """The objective and the operator on the mesh where ``fields`` are; themselves where there is one mesh."""
+    if not isinstance(objective, ObjectiveFamily):
+        return objective, operator
+    mesh = mesh_of(fields)
+    return objective.on[mesh], _on_mesh(operator, mesh)
+
+
 class MetricFamily(Metric):
     """The metric that belongs to the mesh of the data.
 
