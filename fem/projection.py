@@ -27,11 +27,11 @@ _MARGIN = 0.01  # of eigenvalues that Lanczos' method is stopped at
 class MassSolver(nn.Module):
     """``M⁻¹ b`` for batches ``(..., dofs)``, differentiable in every mode, for a symmetric positive definite M.
 
-    On the CPU by sparse factors (:class:`SparseFactor`) where these are the cheaper way: on meshes of the plane with up to some 20,000
-    nodes, of space with some 5,000. Elsewhere, on GPUs and in exported programs, by Chebyshev's semi-iteration for the matrix scaled by
-    its diagonal [1]: products and sums alone. The extreme eigenvalues of that matrix depend on the element and on the shape of the cells,
-    not on their size [2], so that the number of iterations, fixed by their bound, is a constant of the space: about 15 reach 1e-6. A field
-    of vectors is solved by components where those do not interact.
+    On the CPU by sparse factors (:class:`SparseFactor`) where these are the cheaper way: in single precision on meshes of the plane with
+    up to some 20,000 nodes, of space with some 4,000, in double precision on larger ones. Elsewhere, on GPUs and in exported programs, by
+    Chebyshev's semi-iteration for the matrix scaled by its diagonal [1]: products and sums alone. The extreme eigenvalues of that matrix
+    depend on the element and on the shape of the cells, not on their size [2], so that the number of iterations, fixed by their bound, is
+    a constant of the space: about 15 reach 1e-6. A field of vectors is solved by components where those do not interact.
 
     Raises:
         InputError: M is not positive definite, or its cells are degenerate, so that the iteration would not converge.

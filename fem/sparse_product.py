@@ -119,8 +119,8 @@ def _csr_product(shape: tuple[int, int], crow: np.ndarray, col: np.ndarray, val:
 
 
 def in_threads(function: Callable[[T], R], parts: Sequence[T]) -> list[R]:
-    """The function of each part, in a thread for each."""
-    return list(_pool(len(parts)).map(function, parts))
+    """The function of each part, in as many threads as torch has; one pool, however many parts there are."""
+    return list(_pool(torch.get_num_threads()).map(function, parts))
 
 
 @lru_cache(maxsize=1)

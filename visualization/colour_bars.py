@@ -1,12 +1,13 @@
 """Colour bars below panels: one for neighbours whose colours mean the same."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+
+from .figure import decimals
 
 #: Inches: of a bar with its numbers and label, of the bar alone, and its length from which it has more numbers.
 _HEIGHT, _THICKNESS, _LONG = 0.55, 0.11, 3.0
@@ -53,9 +54,8 @@ def _draw_bar(figure: Figure, axes: Sequence[Axes], drawn: ScalarMappable, label
     """A bar of about this length below some panels, with three numbers or five."""
     bar = figure.colorbar(drawn, ax=list(axes), location="bottom", aspect=length / _THICKNESS, pad=0.02)
     ticks = np.linspace(*drawn.get_clim(), 3 if length < _LONG else 5)
-    # To a hundredth of their range, so that a nearly vanishing one reads 0.
-    decimals = 2 - math.floor(math.log10(np.ptp(ticks)))
-    numbers = [f"{round(x, decimals) + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks]
+    digits = decimals(float(np.ptp(ticks)))
+    numbers = [f"{round(x, digits) + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks]
     bar.set_ticks(list(ticks), labels=numbers)
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8, length=2)

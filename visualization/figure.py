@@ -1,5 +1,6 @@
 """What every picture shares: where it is drawn, its axes and outlines, and how it becomes a file."""
 
+import math
 import os
 from typing import Literal
 
@@ -64,6 +65,11 @@ def colour_scale(heights: np.ndarray, limits: tuple[float, float] | None) -> Nor
     size = max(abs(low), abs(high))
     margin = (size or 1.0) if high - low <= 1e-12 * size else 0.0
     return Normalize(low - margin, high + margin)
+
+
+def decimals(size: float) -> int:
+    """Of numbers to a hundredth of a range of this size, so that a nearly vanishing one reads 0."""
+    return 2 - math.floor(math.log10(size))
 
 
 def number_decades(ax: Axes, axis: Literal["x", "y"]) -> None:

@@ -1,6 +1,5 @@
 """Pictures of fields in three dimensions, by PyVista."""
 
-import math
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -15,7 +14,7 @@ from ..fem.reference_cell import equispaced, positions, reference_vertices, subc
 from ..storage import atomic
 from .comparison import bar_label, compared, scale
 from .evaluation import magnitude, values
-from .figure import INK, colour_scale
+from .figure import INK, colour_scale, decimals
 from .grid_fields import magnitude as grid_magnitude
 from .vtk_cells import is_continuous, vtk_nodes
 
@@ -179,9 +178,9 @@ def _draw(
 
 
 def _format(size: float) -> str:
-    """Of numbers to a hundredth of a range of this size, so that a nearly vanishing one reads 0."""
-    decimals = 2 - math.floor(math.log10(size))
-    return f"%.{max(decimals, 0)}f" if -3 < decimals < 6 else _NUMBERS
+    """Of numbers in a range of this size."""
+    digits = decimals(size)
+    return f"%.{max(digits, 0)}f" if -3 < digits < 6 else _NUMBERS
 
 
 def _save(plotter: Any, path: str | os.PathLike) -> None:

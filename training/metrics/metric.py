@@ -64,25 +64,19 @@ class FieldMetric(Metric):
 
 
 def predicted(prediction: Fields, name: str) -> Tensor:
-    """A field of the prediction.
-
-    Raises:
-        InputError: it has none of that name.
-    """
-    if name not in prediction:
-        raise InputError(f"The prediction has no field {name!r}, only {', '.join(map(repr, prediction)) or 'none'}.")
-    return prediction[name]
+    """A field of the prediction, or an :class:`InputError` if it has none of that name."""
+    return _named(prediction, name, "prediction has")
 
 
 def given(data: Fields, name: str) -> Tensor:
-    """A field of the data.
+    """A field of the data, or an :class:`InputError` if they have none of that name."""
+    return _named(data, name, "data have")
 
-    Raises:
-        InputError: they have none of that name.
-    """
-    if name not in data:
-        raise InputError(f"The data have no field {name!r}, only {', '.join(map(repr, data)) or 'none'}.")
-    return data[name]
+
+def _named(fields: Fields, name: str, owner: str) -> Tensor:
+    if name not in fields:
+        raise InputError(f"The {owner} no field {name!r}, only {', '.join(map(repr, fields)) or 'none'}.")
+    return fields[name]
 
 
 def in_double(*parts: Fields) -> list[dict[str, Tensor]]:
